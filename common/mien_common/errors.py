@@ -1,0 +1,75 @@
+"""Every error Mien raises on purpose.
+
+    MienError                     one clear sentence for a person; the command exits with 1
+    ├── InputError                a file or value somebody gave us is wrong
+    │   ├── VideoError            not a video, empty, truncated, no face
+    │   ├── RatingsError          NaN, out of range, no overlap with the video
+    │   ├── SessionError          a session folder that does not hold what it should
+    │   ├── ModelError            a model file that is damaged or of another schema
+    │   └── SettingsError         a site, server or run setting that cannot be
+    ├── ShapeError                arrays that do not fit together (also a ValueError)
+    ├── StorageError              disk full, read-only, or not ours to write
+    ├── SystemLibraryError        a system library is missing
+    ├── ConfinementError          the face process could not be confined, or died
+    ├── TrustError                keys, certificates, host names
+    └── FederationError           server out of reach, not enrolled, no quorum, port taken
+        └── UpdateRejectedError   an update that must not leave, or must not be averaged
+
+A message says what happened, to which file, site or round, and what to do next.
+"""
+
+
+class MienError(Exception):
+    """Base of all errors a person can act on."""
+
+
+class InputError(MienError):
+    """Something given to us is wrong."""
+
+
+class VideoError(InputError):
+    """A video that cannot be read, or holds nothing to learn from."""
+
+
+class RatingsError(InputError):
+    """Ratings that cannot be used with their video."""
+
+
+class SessionError(InputError):
+    """A session folder that is incomplete, damaged, or of another schema."""
+
+
+class ModelError(InputError):
+    """A model file that is damaged, or was trained on another schema."""
+
+
+class SettingsError(InputError):
+    """A setting that is missing, unknown or out of range."""
+
+
+class ShapeError(MienError, ValueError):
+    """Arrays whose shapes do not fit together."""
+
+
+class StorageError(MienError):
+    """A file could not be written: disk full, read-only, or not permitted."""
+
+
+class SystemLibraryError(MienError):
+    """A system library that a package needs is not installed."""
+
+
+class ConfinementError(MienError):
+    """The face process could not be confined, or ended before its work was done."""
+
+
+class TrustError(MienError):
+    """A key, a certificate or a host name that does not hold."""
+
+
+class FederationError(MienError):
+    """The federation cannot go on: server, enrolment, quorum, ports."""
+
+
+class UpdateRejectedError(FederationError):
+    """An update that must not leave the site, or must not enter the average."""

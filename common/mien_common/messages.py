@@ -1,0 +1,133 @@
+"""What the two sides say to each other, inside Flower messages.
+
+Server to site: a :class:`RoundOrder` and the global weights. Site to server: a
+:class:`TrainReport` with the weight update, or an :class:`EvaluateReport` with the sufficient
+statistics of its held-out recordings. Every one is a small JSON document, validated where it
+enters; nothing else of a site's travels.
+"""
+
+from typing import Annotated, Final, TypeVar
+
+from flwr.app import ConfigRecord, RecordDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from mien_common.architecture import Architecture
+from mien_common.ccc import Moments
+from mien_common.errors import FederationError
+from mien_common.schema import AU_V1
+
+MESSAGE_LIMIT_BYTES: Final = 256 * 1024
+"""Largest JSON document either side reads."""
+
+ARRAYS: Final = "arrays"
+METRICS: Final = "metrics"
+DOCUMENT: Final = "document"
+"""Keys of the records inside a Flower message."""
+
+NUM_EXAMPLES: Final = "num-examples"
+"""The metric Flower's FedAvg weights updates by: valid, rated training frames."""
+
+SITE_NAME_PATTERN: Final = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
+"""Site names are host-name labels: lower case letters, digits and inner dashes, at most 32."""
+
+SiteName = Annotated[str, Field(pattern=SITE_NAME_PATTERN)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TrainingSettings(_Document):
+    """How each site trains in a round; the same at every site."""
+
+    local_epochs: int = Field(default=2, ge=1, le=1000)
+    learning_rate: float = Field(default=3e-3, gt=0, le=1)
+    window_s: float = Field(default=10.0, gt=0, le=3600)
+    """Length of a training window, seconds."""
+    batch_windows: int = Field(default=8, ge=1, le=65536)
+    clip_gradient_norm: float = Field(default=1.0, gt=0)
+
+
+class RoundOrder(_Document):
+    """What the server asks of a site in one round."""
+
+    schema_name: str = AU_V1.name
+    architecture: Architecture = Architecture()
+    round: int = Field(ge=0, le=1_000_000)
+    seed: int = Field(ge=0, lt=2**63)
+    training: TrainingSettings = TrainingSettings()
+
+
+class TrainReport(_Document):
+    """What a site says of its training, beside the update itself."""
+
+    site: SiteName
+    round: int
+    frames: int = Field(gt=0)
+    """Valid, rated frames trained on."""
+    loss: Finite
+    """Mean 1 − CCC over the last local epoch's windows."""
+    update_norm: Finite = Field(ge=0)
+    seconds: Finite = Field(ge=0)
+    device: str = Field(max_length=64)
+    version: str = Field(max_length=32)
+    bytes_down: int = Field(ge=0)
+    """Size of the order and weights this site received, bytes."""
+    bytes_up: int = Field(ge=0)
+    """Size of the update's arrays, bytes."""
+
+
+class RecordingMoments(_Document):
+    """Sufficient statistics of one held-out recording: prediction x against rating y."""
+
+    valence: Moments
+    arousal: Moments
+
+    @field_validator("valence", "arousal")
+    @classmethod
+    def _finite(cls, value: Moments) -> Moments:
+        numbers = (value.n, value.x, value.y, value.xx, value.yy, value.xy)
+        # Predictions and ratings lie in [−1, 1]; no honest sum can pass its frame count.
+        if not all(abs(number) <= value.n + 1e-6 for number in numbers):
+            raise ValueError("a sum is not finite or larger than its frame count allows")
+        return value
+
+
+class EvaluateReport(_Document):
+    """What a site says of the global model on its held-out recordings."""
+
+    site: SiteName
+    round: int
+    recordings: tuple[RecordingMoments, ...] = Field(max_length=1000)
+    seconds: Finite = Field(ge=0)
+    bytes_down: int = Field(ge=0)
+
+
+Document = TypeVar("Document", bound=_Document)
+
+
+def pack(document: _Document) -> ConfigRecord:
+    """The record that carries ``document`` in a Flower message."""
+    return ConfigRecord({"json": document.model_dump_json()})
+
+
+def unpack(content: RecordDict, kind: type[Document]) -> Document:
+    """The document inside a Flower message.
+
+    Raises
+    ------
+    FederationError
+        It is absent, too large, or does not validate.
+    """
+    record = content.get(DOCUMENT)
+    text = record.get("json") if isinstance(record, ConfigRecord) else None
+    if not isinstance(text, str) or len(text) > MESSAGE_LIMIT_BYTES:
+        raise FederationError(f"a message without a readable {kind.__name__}; do both sides run one version?")
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        raise FederationError(
+            f"a {kind.__name__} that does not hold: {'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+        ) from error

@@ -1,0 +1,1 @@
+"""The federation's server: it never sees a face."""
