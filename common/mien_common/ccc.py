@@ -62,9 +62,7 @@ def moments(prediction: Array, target: Array, mask: Mask | None = None) -> Momen
             f"CCC needs traces of one length, got prediction {x.shape}, target {y.shape}, mask {keep.shape}"
         )
     x, y = x[keep], y[keep]
-    return Moments(
-        float(x.size), float(x.sum()), float(y.sum()), float(x @ x), float(y @ y), float(x @ y)
-    )
+    return Moments(float(x.size), float(x.sum()), float(y.sum()), float(x @ x), float(y @ y), float(x @ y))
 
 
 def ccc_from_moments(pooled: Moments) -> float:

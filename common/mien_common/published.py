@@ -99,7 +99,9 @@ def read_card(folder: Path) -> ModelCard:
         return ModelCard.model_validate_json(read_bounded(folder / CARD_FILE, CARD_LIMIT_BYTES))
     except (InputError, ValidationError) as error:
         reason = error if isinstance(error, InputError) else "it is not a card Mien wrote"
-        raise ModelError(f"no usable {CARD_FILE} in {folder}: {reason}. Fetch the whole model folder.") from error
+        raise ModelError(
+            f"no usable {CARD_FILE} in {folder}: {reason}. Fetch the whole model folder."
+        ) from error
 
 
 def read_published(path: Path) -> tuple[ModelCard, Weights]:

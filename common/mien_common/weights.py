@@ -4,7 +4,9 @@ No pickle, from the wire or from disk: weights travel as ``.npy`` payloads insid
 ArrayRecord (read with ``allow_pickle=False``) and rest as safetensors.
 """
 
+import math
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 import safetensors.numpy
@@ -18,8 +20,11 @@ from mien_common.errors import ModelError, UpdateRejectedError
 
 Weights = dict[str, NDArray[np.float32]]
 
-NPY_HEADER_BYTES = 256
-"""Room for a ``.npy`` header around each array's data."""
+FLAT: Final = "flat"
+"""Name of the one array in a record of weights."""
+
+NPY_HEADER_BYTES: Final = 256
+"""Room for a ``.npy`` header around the data."""
 
 
 def weights_of(network: AffectNetwork) -> Weights:
@@ -46,7 +51,9 @@ def check_weights(weights: Mapping[str, NDArray[np.float32]], architecture: Arch
     """Raise UpdateRejectedError unless names, shapes and types fit and every number is finite."""
     expected = shapes_of(architecture)
     if set(weights) != set(expected):
-        raise UpdateRejectedError(f"the arrays are {sorted(weights)}, the architecture has {sorted(expected)}")
+        raise UpdateRejectedError(
+            f"the arrays are {sorted(weights)}, the architecture has {sorted(expected)}"
+        )
     for name, shape in expected.items():
         array = weights[name]
         if array.shape != shape or array.dtype != np.float32:
@@ -63,8 +70,12 @@ def norm_of(weights: Mapping[str, NDArray[np.float32]]) -> float:
 
 
 def to_record(weights: Mapping[str, NDArray[np.float32]]) -> ArrayRecord:
-    """Weights as Flower sends them."""
-    return ArrayRecord({name: Array(np.ascontiguousarray(array)) for name, array in weights.items()})
+    """Weights as they cross the wire: one flat vector, in the architecture's order.
+
+    One array, because Flower moves every array as objects of its own, each with its own signed calls.
+    """
+    flat = [np.ascontiguousarray(array, np.float32).ravel() for array in weights.values()]
+    return ArrayRecord({FLAT: Array(np.concatenate(flat))})
 
 
 def from_record(record: ArrayRecord, architecture: Architecture) -> Weights:
@@ -77,19 +88,27 @@ def from_record(record: ArrayRecord, architecture: Architecture) -> Weights:
     UpdateRejectedError
         Wrong names, shapes, types or sizes, or numbers that are not finite.
     """
-    expected = shapes_of(architecture)
-    if set(record) != set(expected):
-        raise UpdateRejectedError(f"the arrays are {sorted(record)[:8]}, the architecture has {sorted(expected)}")
+    shapes = shapes_of(architecture)
+    count = sum(math.prod(shape) for shape in shapes.values())
+    if set(record) != {FLAT}:
+        raise UpdateRejectedError(f"the arrays are {sorted(record)[:8]}, expected only {FLAT!r}")
+    limit = count * 4 + NPY_HEADER_BYTES
+    if len(record[FLAT].data) > limit:
+        raise UpdateRejectedError(f"{len(record[FLAT].data)} bytes of weights, the architecture has {limit}")
+    try:
+        flat = record[FLAT].numpy()
+    except (ValueError, TypeError, EOFError, OSError) as error:
+        raise UpdateRejectedError(f"the weights cannot be decoded: {error}") from error
+    if flat.shape != (count,) or flat.dtype != np.float32:
+        raise UpdateRejectedError(
+            f"the weights are {flat.dtype}{list(flat.shape)}, expected float32[{count}]"
+        )
     weights: Weights = {}
-    for name, shape in expected.items():
-        array = record[name]
-        limit = int(np.prod(shape)) * 4 + NPY_HEADER_BYTES
-        if len(array.data) > limit:
-            raise UpdateRejectedError(f"array {name} has {len(array.data)} bytes, at most {limit} fit its shape")
-        try:
-            weights[name] = array.numpy()
-        except (ValueError, TypeError, EOFError, OSError) as error:
-            raise UpdateRejectedError(f"array {name} cannot be decoded: {error}") from error
+    position = 0
+    for name, shape in shapes.items():
+        size = math.prod(shape)
+        weights[name] = flat[position : position + size].reshape(shape)
+        position += size
     check_weights(weights, architecture)
     return weights
 
@@ -120,4 +139,3 @@ def network_from(weights: Mapping[str, NDArray[np.float32]], architecture: Archi
     network = build(architecture, seed=0)
     load_weights(network, weights)
     return network.eval()
-

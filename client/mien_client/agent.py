@@ -1,0 +1,139 @@
+"""The resident agent: joins the federation and answers its orders until it is told to stop.
+
+Enters: round orders from :mod:`mien_client.fleet`. Leaves: parcels of :mod:`mien_client.outbox`.
+It keeps PyTorch and the site's data warm between rounds, where Flower's own SuperNode starts a fresh
+process for each message. An order is kept on disk until it is answered, so that an agent killed in the
+middle answers it when it is started again.
+"""
+
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from flwr.app import Context, RecordDict
+
+from mien_common.errors import MienError, SettingsError
+from mien_common.messages import RoundOrder, unpack
+
+from .client_app import SITE_DIR, app
+from .fleet import Fleet, Order, OrderDamagedError, RunEndedError, keep_order, kept_order
+from .outbox import Outbox, Parcel
+from .site import Site, lock_file
+from .tls import ServerUnreachableError, check_server
+
+log = logging.getLogger(__name__)
+
+BUSY_POLL_S: Final = 0.05
+IDLE_POLL_S: Final = 0.5
+BUSY_FOR_S: Final = 15.0
+"""After an order the next one is asked for often; each call costs two signatures."""
+
+FIRST_RETRY_S: Final = 0.5
+LONGEST_RETRY_S: Final = 10.0
+
+
+def run_agent(site: Site) -> None:
+    """Serve the federation until the process is interrupted.
+
+    A server that cannot be reached is waited for.
+
+    Raises
+    ------
+    SettingsError
+        Another agent runs on this site's folder.
+    TrustError
+        The site's key, the server's certificate or the clock do not hold; waiting would not help.
+    """
+    key, root = site.private_key(), site.root_certificate()
+    outbox = Outbox(site.receipts)
+    retry_s = FIRST_RETRY_S
+    with _only_agent(site):
+        while True:
+            try:
+                check_server(site.settings.server, root)
+                with Fleet(site.settings.server, root, key, site.state / "node-id") as fleet:
+                    log.info("joined server=%s site=%s", site.settings.server, site.settings.name)
+                    retry_s = FIRST_RETRY_S
+                    _serve(site, fleet, outbox)
+            except ServerUnreachableError as error:
+                if retry_s == FIRST_RETRY_S:
+                    log.warning("waiting server=%s reason=%s", site.settings.server, error)
+                time.sleep(retry_s)
+                retry_s = min(2 * retry_s, LONGEST_RETRY_S)
+
+
+def _serve(site: Site, fleet: Fleet, outbox: Outbox) -> None:
+    """Answer orders, the one left over from a crash first, until the connection is lost."""
+    journal = site.state / "order.safetensors"
+    last_order = time.monotonic()
+    order = kept_order(journal)
+    while True:
+        if order is None:
+            try:
+                order = fleet.receive()
+            except (OrderDamagedError, RunEndedError) as error:
+                log.warning("order dropped reason=%s", error)
+            if order is None:
+                idle = time.monotonic() - last_order > BUSY_FOR_S
+                time.sleep(IDLE_POLL_S if idle else BUSY_POLL_S)
+                continue
+            keep_order(journal, order)
+        _answer(site, fleet, outbox, order)
+        journal.unlink(missing_ok=True)
+        order = None
+        last_order = time.monotonic()
+
+
+def _answer(site: Site, fleet: Fleet, outbox: Outbox, order: Order) -> None:
+    started = time.monotonic()
+    parcel = _parcel(site, fleet, outbox, order)
+    seconds = time.monotonic() - started
+    try:
+        fleet.send(parcel, seconds)
+    except RunEndedError as error:
+        log.info("answer not wanted run=%s reason=%s", parcel.receipt.run, error)
+        return
+    log.info(
+        "answered kind=%s run=%s bytes=%d seconds=%.2f",
+        *(parcel.receipt.kind, parcel.receipt.run, parcel.receipt.bytes, seconds),
+    )
+
+
+def _parcel(site: Site, fleet: Fleet, outbox: Outbox, order: Order) -> Parcel:
+    """The checked answer to an order, or a checked word that there is none."""
+    context = Context(
+        run_id=order.message.metadata.run_id,
+        node_id=fleet.node_id,
+        node_config={SITE_DIR: str(site.folder)},
+        state=RecordDict(),
+        run_config={},
+    )
+    try:
+        architecture = unpack(order.message.content, RoundOrder).architecture
+        return outbox.clear(app(order.message, context), architecture)
+    except MienError as error:
+        log.error("order failed run=%s reason=%s", order.message.metadata.run_id, error)
+        return outbox.refuse(order.message, error)
+    except Exception as error:  # whatever broke, the server must hear it, not wait out its deadline
+        log.exception("order failed run=%s", order.message.metadata.run_id)
+        return outbox.refuse(order.message, error)
+
+
+@contextmanager
+def _only_agent(site: Site) -> Iterator[None]:
+    descriptor = lock_file(site)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise SettingsError(
+            f"another agent is running on {site.folder}. Stop it first, or give each agent its own folder."
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)

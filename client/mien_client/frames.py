@@ -1,0 +1,16 @@
+"""A frame: what a source gives and the face process takes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture; it lives in memory only."""
+
+    time_s: float
+    """Seconds since the source's first frame; strictly rising."""
+    bgr: NDArray[np.uint8]
+    """(height, width, 3) blue, green, red."""

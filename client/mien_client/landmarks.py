@@ -1,0 +1,103 @@
+"""Finds the face in a frame with MediaPipe FaceLandmarker. Runs inside the face process only.
+
+Enters: RGB frames. Leaves (to :mod:`mien_client.action_units`, same process): 478 landmarks,
+52 blendshape scores and the head pose. Never leaves: the frame.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien_common.errors import ConfinementError
+
+ASSET_SHA256: Final = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
+LANDMARKS: Final = 478
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face in one frame."""
+
+    points: NDArray[np.float32]
+    """(478, 3) pixels: x to the right, y down, z away from the camera (x's scale)."""
+    blendshapes: dict[str, float]
+    """52 scores in [0, 1] by ARKit name."""
+    rotation: NDArray[np.float32]
+    """(3, 3) rotation from the canonical face (x right, y up, z to the camera) to the camera."""
+
+
+class Landmarker:
+    """FaceLandmarker in VIDEO mode; it keeps tracking state, so make a new one per recording.
+
+    Raises
+    ------
+    ConfinementError
+        The model asset is missing or is not the one this version was built with.
+    """
+
+    def __init__(self) -> None:
+        asset = files("mien_client").joinpath("assets", "face_landmarker.task").read_bytes()
+        if hashlib.sha256(asset).hexdigest() != ASSET_SHA256:
+            raise ConfinementError(
+                "the face landmarker's model asset is damaged (its hash differs). Install mien again."
+            )
+        # Imported here, after the process is confined, so that no code of MediaPipe ever ran with a network.
+        import mediapipe
+        from mediapipe.tasks.python import BaseOptions, vision
+
+        self._image = mediapipe.Image
+        self._srgb = mediapipe.ImageFormat.SRGB
+        self._landmarker = vision.FaceLandmarker.create_from_options(
+            vision.FaceLandmarkerOptions(
+                base_options=BaseOptions(model_asset_buffer=asset),
+                running_mode=vision.RunningMode.VIDEO,
+                num_faces=1,
+                output_face_blendshapes=True,
+                output_facial_transformation_matrixes=True,
+            )
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._landmarker.close()
+
+    def find(self, rgb: NDArray[np.uint8], timestamp_ms: int) -> Face | None:
+        """The face in a frame, or None.
+
+        Parameters
+        ----------
+        rgb : (height, width, 3) uint8
+        timestamp_ms : strictly larger than the last frame's.
+        """
+        height, width = rgb.shape[:2]
+        found = self._landmarker.detect_for_video(
+            self._image(image_format=self._srgb, data=rgb), timestamp_ms
+        )
+        if not found.face_landmarks or not found.facial_transformation_matrixes:
+            return None
+        points = np.array(
+            [(p.x * width, p.y * height, p.z * width) for p in found.face_landmarks[0]], np.float32
+        )
+        matrix = np.asarray(found.facial_transformation_matrixes[0], np.float32)
+        return Face(
+            points=points[:LANDMARKS],
+            blendshapes={category.category_name: category.score for category in found.face_blendshapes[0]},
+            rotation=_nearest_rotation(matrix[:3, :3]),
+        )
+
+
+def _nearest_rotation(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rotation nearest to a scaled, noisy one, by its polar factor."""
+    u, _, vt = np.linalg.svd(matrix)
+    sign = np.sign(np.linalg.det(u @ vt))
+    rotation: NDArray[np.float32] = (u @ np.diag([1.0, 1.0, sign]) @ vt).astype(np.float32)
+    return rotation

@@ -1,0 +1,91 @@
+"""Valence and arousal of a video by a published model: a CSV file and a plot.
+
+Enters: a video and a model's folder. Leaves: nothing; both files are written on this machine.
+"""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien_common.files import make_folder, write_atomic
+from mien_common.published import ModelCard, read_published
+from mien_common.schema import TARGETS
+from mien_common.weights import network_from
+
+from .client_app import read_site_data
+from .ingest import Progress, observe_video
+from .plots import plot_prediction
+from .ratings import on_clock, read_ratings
+from .site import Site
+from .training import choose_device, fit_scaler, predict
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was predicted, and where it was written."""
+
+    csv: Path
+    plot: Path
+    frames: int
+    valid_frames: int
+    card: ModelCard
+    scaled_by: str
+    """Whose statistics standardised the features: "site" or "video"."""
+
+
+def predict_video(
+    video: Path, model: Path, site: Site | None, ratings: Path | None, out: Path, progress: Progress
+) -> Prediction:
+    """Predict a video's valence and arousal per frame of the 25 Hz clock.
+
+    Parameters
+    ----------
+    model : a published model's folder or its ``model.safetensors``.
+    site : whose training statistics standardise the features, as in training; the video's own where None.
+    ratings : CSV to draw under the prediction.
+    out : folder for ``<video>.csv`` and ``<video>.png``.
+
+    Raises
+    ------
+    ModelError
+        The model is damaged or of another schema.
+    VideoError, RatingsError, StorageError
+    """
+    card, weights = read_published(model)
+    scaler = read_site_data(site).scaler if site is not None else None
+    rated = read_ratings(ratings) if ratings is not None else None
+    make_folder(out)
+    features = observe_video(video, progress)
+    on_frames = (
+        on_clock(rated, features.time_s, ratings) if rated is not None and ratings is not None else None
+    )
+    if scaler is None:
+        scaler = fit_scaler([features])
+    device = choose_device(site.settings.device if site is not None else "auto")
+    prediction = predict(network_from(weights, card.architecture), scaler.apply(features), device)
+    prediction[~features.valid] = np.nan
+    csv, plot = out / f"{video.stem}.csv", out / f"{video.stem}.png"
+    write_atomic(csv, _csv(features.time_s, prediction))
+    title = f"{video.name} — model of run {card.run}, round {card.round}"
+    write_atomic(plot, plot_prediction(features.time_s, prediction, on_frames, title))
+    return Prediction(
+        csv,
+        plot,
+        len(features.valid),
+        int(features.valid.sum()),
+        card,
+        "site" if site is not None else "video",
+    )
+
+
+def _csv(time_s: NDArray[np.float64], prediction: NDArray[np.float32]) -> bytes:
+    """``time,valid,valence,arousal``; empty where no face was seen."""
+    text = io.StringIO()
+    text.write(f"time,valid,{','.join(TARGETS)}\n")
+    for moment, (valence, arousal) in zip(time_s, prediction, strict=True):
+        seen = bool(np.isfinite(valence))
+        text.write(f"{moment:.2f},{int(seen)}," + (f"{valence:.5f},{arousal:.5f}\n" if seen else ",\n"))
+    return text.getvalue().encode()

@@ -1,0 +1,205 @@
+"""The site's folder: who this site is, which server it trusts, and where its data lies.
+
+site.toml      settings, readable by hand
+ca.crt         the server's certificate authority: the only one this site trusts
+keys/          site.key (private, mode 0600, never leaves), site.pub (given to the operator)
+sessions/      features and ratings; never leave
+state/         what the agent needs to resume after a crash
+receipts.jsonl what left, when, and how many bytes
+"""
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import tomli_w
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mien_common.errors import InputError, SettingsError, TrustError
+from mien_common.files import make_folder, read_bounded, storage_errors, write_atomic
+from mien_common.messages import SiteName
+
+SETTINGS_FILE: Final = "site.toml"
+_SMALL_FILE_BYTES: Final = 256 * 1024
+
+
+class SiteSettings(BaseModel):
+    """What ``site.toml`` holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: SiteName
+    server: Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$")]
+    """HOST:PORT of the server's fleet address."""
+    lag_s: float = Field(default=2.0, ge=0, le=20)
+    """How far the ratings trail the face, seconds; annotators need 1–6 s (Mariooryad & Busso, 2015)."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(default=1, ge=1, le=256)
+    """CPU threads for training; more than one rarely helps a network this small."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """An opened site folder."""
+
+    folder: Path
+    settings: SiteSettings
+
+    @property
+    def sessions(self) -> Path:
+        """Where the sessions lie."""
+        return self.folder / "sessions"
+
+    @property
+    def state(self) -> Path:
+        """Where the agent keeps what it needs after a crash."""
+        return self.folder / "state"
+
+    @property
+    def receipts(self) -> Path:
+        """The record of what left."""
+        return self.folder / "receipts.jsonl"
+
+    @property
+    def ca_certificate(self) -> Path:
+        """The certificate authority this site trusts."""
+        return self.folder / "ca.crt"
+
+    @property
+    def private_key_file(self) -> Path:
+        """The site's private key."""
+        return self.folder / "keys" / "site.key"
+
+    @property
+    def public_key_file(self) -> Path:
+        """The site's public key, for the operator to enrol."""
+        return self.folder / "keys" / "site.pub"
+
+    def private_key(self) -> ec.EllipticCurvePrivateKey:
+        """The site's private key.
+
+        Raises
+        ------
+        TrustError
+            It is missing, readable by others, or no EC key.
+        """
+        path = self.private_key_file
+        try:
+            content = read_bounded(path, _SMALL_FILE_BYTES)
+            if path.stat().st_mode & 0o077:
+                raise TrustError(f"{path} can be read by others. Run: chmod 600 {path}")
+            key = serialization.load_ssh_private_key(content, password=None)
+        except (InputError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise TrustError(
+                f"{path} is not a usable private key. Restore it, or make a new site with `mien agent init` "
+                "and have the operator enrol its key."
+            ) from error
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise TrustError(f"{path} holds no elliptic-curve key. Make a new site with `mien agent init`.")
+        return key
+
+    def root_certificate(self) -> bytes:
+        """The certificate authority's certificate, PEM.
+
+        Raises
+        ------
+        TrustError
+            It is missing or no certificate.
+        """
+        return read_certificate(self.ca_certificate)
+
+
+def read_certificate(path: Path) -> bytes:
+    """The content of a PEM certificate file.
+
+    Raises
+    ------
+    TrustError
+        It is missing or no certificate.
+    """
+    try:
+        content = read_bounded(path, _SMALL_FILE_BYTES)
+        x509.load_pem_x509_certificate(content)
+    except (InputError, ValueError) as error:
+        raise TrustError(
+            f"{path} is not a readable certificate. Give the server's tls/ca.crt, from its operator."
+        ) from error
+    return content
+
+
+def create_site(folder: Path, settings: SiteSettings, ca_certificate: Path) -> Site:
+    """Make a site's folder with a new key (EC P-384, OpenSSH format).
+
+    Raises
+    ------
+    SettingsError
+        The folder is a site already.
+    TrustError
+        ``ca_certificate`` is not a certificate.
+    StorageError
+        The folder cannot be written.
+    """
+    site = Site(folder, settings)
+    if (folder / SETTINGS_FILE).exists():
+        raise SettingsError(f"{folder} is a site already. Choose another folder; its key stays as it is.")
+    certificate = read_certificate(ca_certificate)
+    make_folder(folder)
+    make_folder(site.private_key_file.parent, mode=0o700)
+    make_folder(site.sessions)
+    make_folder(site.state, mode=0o700)
+    key = ec.generate_private_key(ec.SECP384R1())
+    write_atomic(
+        site.private_key_file,
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+        ),
+        mode=0o600,
+    )
+    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    write_atomic(site.public_key_file, public + f" {settings.name}\n".encode())
+    write_atomic(site.ca_certificate, certificate)
+    # Last: a folder with settings is a whole site.
+    write_atomic(folder / SETTINGS_FILE, tomli_w.dumps(settings.model_dump()).encode())
+    return site
+
+
+def open_site(folder: Path) -> Site:
+    """Open a site's folder.
+
+    Raises
+    ------
+    SettingsError
+        It is no site, or a setting in ``site.toml`` is unknown or impossible.
+    """
+    path = folder / SETTINGS_FILE
+    if not path.exists():
+        raise SettingsError(
+            f"{folder} is not a site: it has no {SETTINGS_FILE}. Make one with `mien agent init`."
+        )
+    try:
+        settings = SiteSettings.model_validate(tomllib.loads(read_bounded(path, _SMALL_FILE_BYTES).decode()))
+    except (InputError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}. Mend it by hand.") from error
+    except ValidationError as error:
+        raise SettingsError(f"{path}: {first_problem(error)}. Mend it by hand.") from error
+    return Site(folder, settings)
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing wrong, as ``field: what``."""
+    problem = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, problem['loc'])) or 'settings'}: {problem['msg']}"
+
+
+def lock_file(site: Site) -> int:
+    """An open descriptor of the site's lock file, for ``flock``."""
+    path = site.state / "agent.lock"
+    make_folder(site.state, mode=0o700)
+    with storage_errors(path):
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
