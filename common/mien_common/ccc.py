@@ -14,6 +14,9 @@ from mien_common.errors import ShapeError
 Array = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
+_ROUNDING = 1e-12
+"""Share of the mean square below which a spread is what rounding left of a constant trace."""
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -80,16 +83,18 @@ def ccc_from_moments(pooled: Moments) -> float:
     variance_y = max(pooled.yy / pooled.n - mean_y**2, 0.0)
     covariance = pooled.xy / pooled.n - mean_x * mean_y
     spread = variance_x + variance_y + (mean_x - mean_y) ** 2
-    return float(2 * covariance / spread) if spread > 0 else float("nan")
+    rounding = _ROUNDING * (pooled.xx + pooled.yy) / pooled.n
+    return float(2 * covariance / spread) if spread > rounding else float("nan")
 
 
 def ccc(prediction: Array, target: Array, mask: Mask | None = None) -> float:
     """Concordance correlation coefficient (Lin, 1989) of two traces.
 
     Parameters and errors are those of :func:`moments`, the value that of :func:`ccc_from_moments`;
-    the sums are taken about the target's mean, which keeps them exact for traces far from zero.
+    the sums are taken about one of the target's values, which keeps them exact for traces far from
+    zero, and exactly zero for equal constant ones.
     """
     x, y = np.asarray(prediction, np.float64), np.asarray(target, np.float64)
     keep = np.ones(y.shape, bool) if mask is None else np.asarray(mask, bool)
-    centre = float(y[keep].mean()) if y.shape == keep.shape and keep.any() else 0.0
+    centre = float(y[keep][0]) if y.ndim == 1 and y.shape == keep.shape and keep.any() else 0.0
     return ccc_from_moments(moments(x - centre, y - centre, mask))
