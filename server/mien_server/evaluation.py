@@ -1,0 +1,33 @@
+"""How well a global model does, from the sites' sufficient statistics.
+
+Enters: one set of sums per held-out recording. Leaves: CCC by both rules; no trace was ever sent.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from mien_common.ccc import Moments, ccc_from_moments
+from mien_common.messages import EvaluateReport
+from mien_common.published import Agreement
+from mien_common.schema import TARGETS
+
+NOTHING = Agreement(mean_over_recordings=float("nan"), pooled=float("nan"))
+
+
+def agreement(reports: Iterable[EvaluateReport]) -> dict[str, Agreement]:
+    """CCC of valence and arousal over all recordings of all reports.
+
+    Recordings whose CCC is undefined (too few frames, both traces constant) do not enter the mean over
+    recordings; NaN where none is left.
+    """
+    recordings = [recording for report in reports for recording in report.recordings]
+    found = {}
+    for target in TARGETS:
+        moments: list[Moments] = [getattr(recording, target) for recording in recordings]
+        values = [value for value in map(ccc_from_moments, moments) if not np.isnan(value)]
+        found[target] = Agreement(
+            mean_over_recordings=float(np.mean(values)) if values else float("nan"),
+            pooled=ccc_from_moments(sum(moments, Moments())),
+        )
+    return found

@@ -1,0 +1,137 @@
+"""One exchange: the same question to several sites, their answers until all are in or time is up.
+
+Built on Flower's public Grid (``push_messages``, ``pull_messages``, ``get_node_ids``), with a deadline
+and a quorum of our own: a site that died, or never answers, does not hold up the others.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
+POLL_FIRST_S: Final = 0.05
+POLL_LAST_S: Final = 0.25
+"""Short at first, so that a fast round is not held up; slower later, so that a long one costs little."""
+POLL_GROWTH: Final = 1.1
+PRESENCE_POLL_S: Final = 1.0
+REASON_LIMIT: Final = 300
+GRACE_S: Final = 30.0
+"""How long beyond the deadline a message lives in the SuperLink. Ours must come first: a message that has
+expired is answered by the SuperLink with an error of its own."""
+
+
+class Clock(Protocol):
+    """Time, passed in so that tests need not wait."""
+
+    def monotonic(self) -> float:
+        """Seconds since some moment."""
+        ...
+
+    def sleep(self, seconds: float, /) -> None:
+        """Let time pass."""
+        ...
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What came of an exchange."""
+
+    contents: dict[str, RecordDict]
+    """By site, in the order of their names."""
+    failed: dict[str, str]
+    """Why a site has no answer, by site."""
+
+
+def exchange(
+    grid: Grid,
+    sites: Mapping[int, str],
+    content: RecordDict,
+    kind: str,
+    group: str,
+    deadline_s: float,
+    quorum: int,
+    clock: Clock = time,
+) -> Answers:
+    """Send ``content`` to every one of ``sites`` and gather their answers.
+
+    Parameters
+    ----------
+    sites : name by node id.
+    kind : Flower's message type, ``train`` or ``evaluate``.
+    group : Flower's group id; the round.
+    deadline_s : the longest to wait, seconds.
+    quorum : once so many have answered, sites that went offline are no longer waited for.
+
+    Returns
+    -------
+    Answers of this exchange only: a late answer to an earlier one bears another message's id.
+    """
+    end = clock.monotonic() + deadline_s
+    order = sorted(sites, key=lambda node: sites[node])
+    messages = [Message(content, node, kind, ttl=deadline_s + GRACE_S, group_id=group) for node in order]
+    waiting: dict[str, int] = {}
+    found: dict[str, RecordDict] = {}
+    failed: dict[str, str] = {}
+    for node, message_id in zip(order, grid.push_messages(messages), strict=True):
+        if message_id:
+            waiting[message_id] = node
+        else:
+            failed[sites[node]] = "the server could not queue a message for it"
+    pause_s, next_presence = POLL_FIRST_S, clock.monotonic() + PRESENCE_POLL_S
+    while waiting:
+        for reply in grid.pull_messages(list(waiting)):
+            asked = reply.metadata.reply_to_message_id
+            if asked in waiting:
+                node = waiting.pop(asked)
+                _take(reply, node, sites[node], found, failed)
+        now = clock.monotonic()
+        if not waiting:
+            break
+        if now >= end:
+            failed |= {sites[node]: f"no answer within {deadline_s:g} s" for node in waiting.values()}
+            break
+        if len(found) >= quorum and now >= next_presence:
+            online = set(grid.get_node_ids())
+            for message_id, node in list(waiting.items()):
+                if node not in online:
+                    del waiting[message_id]
+                    failed[sites[node]] = "it went offline"
+            next_presence = now + PRESENCE_POLL_S
+        clock.sleep(min(pause_s, max(end - now, 0.0)))
+        pause_s = min(pause_s * POLL_GROWTH, POLL_LAST_S)
+    return Answers({site: found[site] for site in sorted(found)}, dict(sorted(failed.items())))
+
+
+def wait_for_sites(
+    grid: Grid,
+    enrolled: Mapping[int, str],
+    quorum: int,
+    wait_s: float,
+    waiting: Callable[[list[str]], None],
+    clock: Clock = time,
+) -> dict[int, str]:
+    """Enrolled sites that are online, as soon as they are ``quorum``; fewer when ``wait_s`` is over.
+
+    ``waiting`` is told who is there whenever that changes while there are too few.
+    """
+    end, told = clock.monotonic() + wait_s, None
+    while True:
+        online = {node: enrolled[node] for node in grid.get_node_ids() if node in enrolled}
+        if len(online) >= quorum or clock.monotonic() >= end:
+            return online
+        if told != (names := sorted(online.values())):
+            waiting(names)
+            told = names
+        clock.sleep(POLL_LAST_S)
+
+
+def _take(reply: Message, node: int, site: str, found: dict[str, RecordDict], failed: dict[str, str]) -> None:
+    if reply.has_error():
+        failed[site] = (reply.error.reason or f"Flower's error {reply.error.code}")[:REASON_LIMIT]
+    elif reply.metadata.src_node_id != node:
+        failed[site] = f"another node ({reply.metadata.src_node_id}) answered for it"
+    else:
+        found[site] = reply.content

@@ -1,0 +1,239 @@
+"""The server's folder: its settings, and where everything else of the server lives.
+
+Enters: the operator's choices, once, at ``mien server init``. Leaves: checked settings and paths.
+
+    DIR/server.toml   settings, for the operator to read and edit
+    DIR/tls/          certificate authority and server certificate (private keys readable by the owner only)
+    DIR/sites.json    enrolled sites
+    DIR/state/        Flower's database and home, locks, process ids
+    DIR/logs/         one log per process
+    DIR/runs/RUN/     settings and events of a run
+    DIR/models/       published models; ``latest`` points to the newest
+"""
+
+import fcntl
+import ipaddress
+import json
+import os
+import shutil
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from mien_common.errors import FederationError, InputError, SettingsError, StorageError
+from mien_common.files import make_folder, read_bounded, storage_errors, write_atomic
+
+SETTINGS_LIMIT_BYTES: Final = 64 * 1024
+LOOPBACK: Final = "127.0.0.1"
+SERVER_DIR_VARIABLE: Final = "MIEN_SERVER_DIR"
+"""Names the folder, for the commands and for the ServerApp that Flower starts."""
+
+HostName = Annotated[str, Field(pattern=r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class ServerSettings(BaseModel):
+    """What ``server.toml`` says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hosts: tuple[HostName, ...] = ()
+    """Names by which agents reach this server, besides ``localhost`` and the machine's own."""
+    ips: tuple[str, ...] = ()
+    """Addresses by which agents reach this server, besides the loopback ones."""
+    listen: str = "0.0.0.0"  # noqa: S104 - agents come from other machines; every call is authenticated
+    """Address that agents' connections are accepted on."""
+    port: Port = 9092
+    """Port for agents (Flower's Fleet API)."""
+    control_port: Port = 9093
+    """Port for the operator's commands and the runs, on the loopback address only."""
+
+    @field_validator("ips", "listen")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...] | str) -> tuple[str, ...] | str:
+        for address in (value,) if isinstance(value, str) else value:
+            ipaddress.ip_address(address)
+        return value
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> "ServerSettings":
+        if self.port == self.control_port:
+            raise ValueError(f"port and control_port must differ, both are {self.port}")
+        return self
+
+
+def parse_settings(values: dict[str, object], source: str) -> ServerSettings:
+    """Checked settings; ``source`` names them in the error.
+
+    Raises
+    ------
+    SettingsError
+        A setting is unknown or out of range.
+    """
+    try:
+        return ServerSettings.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        name = ".".join(map(str, problem["loc"])) or "settings"
+        raise SettingsError(f"{source}: {name}: {problem['msg']}. Correct it and try again.") from error
+
+
+@dataclass(frozen=True)
+class ServerFolder:
+    """Paths and settings of one server; make it with :func:`create_folder` or :func:`open_folder`."""
+
+    path: Path
+    settings: ServerSettings
+
+    @property
+    def tls(self) -> Path:
+        return self.path / "tls"
+
+    @property
+    def ca_certificate(self) -> Path:
+        """The file that every site needs to recognise this server."""
+        return self.tls / "ca.crt"
+
+    @property
+    def sites_file(self) -> Path:
+        return self.path / "sites.json"
+
+    @property
+    def state(self) -> Path:
+        return self.path / "state"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
+    @property
+    def models(self) -> Path:
+        return self.path / "models"
+
+    @property
+    def control_address(self) -> str:
+        return f"{LOOPBACK}:{self.settings.control_port}"
+
+    @property
+    def fleet_address(self) -> str:
+        """Where agents' connections are accepted, as Flower writes it."""
+        listen = self.settings.listen
+        return f"[{listen}]:{self.settings.port}" if ":" in listen else f"{listen}:{self.settings.port}"
+
+
+def create_folder(path: Path, settings: ServerSettings) -> ServerFolder:
+    """A new server folder with ``settings``; certificates are made by the caller.
+
+    Raises
+    ------
+    SettingsError
+        ``path`` is a server folder already.
+    StorageError
+        It cannot be written.
+    """
+    folder = ServerFolder(path.absolute(), settings)
+    if _settings_file(path).exists():
+        raise SettingsError(
+            f"{path} is a server folder already. Use it as it is, or give another folder; "
+            f"`mien server init {path} --renew` makes it a new server certificate."
+        )
+    for part in (folder.path, folder.logs, folder.runs, folder.models):
+        make_folder(part)
+    # The database holds keys of runs, the home what Flower unpacks and then imports.
+    for part in (folder.tls, folder.state):
+        make_folder(part, mode=0o700)
+    return folder
+
+
+def save_settings(folder: ServerFolder) -> None:
+    """Write ``server.toml``; the folder counts as a server folder from here on."""
+    settings = folder.settings
+    text = f"""# A Mien server. Stop `mien server up` before editing, start it again afterwards.
+
+# Names and addresses (besides this machine's own and loopback) in the server certificate.
+# After a change: mien server init DIR --renew
+hosts = {json.dumps(list(settings.hosts))}
+ips = {json.dumps(list(settings.ips))}
+
+# Where agents connect.
+listen = {json.dumps(settings.listen)}
+port = {settings.port}
+
+# For the operator's commands; on the loopback address only.
+control_port = {settings.control_port}
+"""
+    write_atomic(_settings_file(folder.path), text.encode())
+
+
+def open_folder(path: Path) -> ServerFolder:
+    """An existing server folder.
+
+    Raises
+    ------
+    SettingsError
+        It is no server folder, or its settings do not hold.
+    """
+    file = _settings_file(path)
+    if not file.is_file():
+        raise SettingsError(
+            f"{path} is not a server folder: it has no server.toml. Make one: mien server init {path}"
+        )
+    try:
+        values = tomllib.loads(read_bounded(file, SETTINGS_LIMIT_BYTES).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, InputError) as error:
+        raise SettingsError(f"cannot read {file}: {error}. Correct it and try again.") from error
+    return ServerFolder(path.absolute(), parse_settings(values, str(file)))
+
+
+@contextmanager
+def locked_for_up(folder: ServerFolder) -> Iterator[None]:
+    """Hold the folder for one ``mien server up``; the lock ends with the process, however it ends.
+
+    Raises
+    ------
+    FederationError
+        Another process holds it.
+    """
+    file = folder.state / "up.lock"
+    with storage_errors(file), file.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            raise FederationError(
+                f"a server already runs on {folder.path} (process {holder}). "
+                "Stop it first, or use another folder."
+            ) from error
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+def remove_drafts(folder: ServerFolder) -> list[Path]:
+    """Delete what a crash left half-written among the models; call it while no run is going on."""
+    if not folder.models.is_dir():
+        return []
+    drafts = [*folder.models.glob(".*"), *folder.models.glob("*/.*")]
+    for draft in drafts:
+        if draft.is_dir() and not draft.is_symlink():
+            shutil.rmtree(draft, ignore_errors=True)
+        else:
+            draft.unlink(missing_ok=True)
+    return drafts
+
+
+def _settings_file(path: Path) -> Path:
+    if path.exists() and not path.is_dir():
+        raise StorageError(f"{path} is a file, not a folder. Give a folder for the server.")
+    return path / "server.toml"

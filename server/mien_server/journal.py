@@ -1,0 +1,78 @@
+"""The journal of a run: one JSON line per event, on disk before the run goes on.
+
+Written by the ServerApp, followed by ``mien server run``. Every line has ``event`` and ``time``; the
+events are ``started``, ``waiting``, ``round``, ``round_failed``, ``finished`` and ``failed``.
+"""
+
+import datetime as dt
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from mien_common.errors import StorageError
+from mien_common.files import storage_errors
+
+JOURNAL_FILE: Final = "rounds.jsonl"
+
+Event = dict[str, Any]
+
+
+class Journal:
+    """Appends events to ``rounds.jsonl`` of the run in ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path / JOURNAL_FILE
+
+    def write(self, event: str, **values: Any) -> None:
+        """Append one event; on return it is on disk.
+
+        NaN becomes ``null``, which every JSON reader understands.
+        """
+        line = json.dumps(
+            {
+                "event": event,
+                "time": dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
+                **_plain(values),
+            },
+            allow_nan=False,
+        )
+        with storage_errors(self._file), self._file.open("a") as file:
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+class JournalReader:
+    """Reads a journal while it is being written."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path / JOURNAL_FILE
+        self._position = 0
+
+    def new(self) -> Iterator[Event]:
+        """Every whole event written since the last call."""
+        try:
+            with self._file.open("rb") as file:
+                file.seek(self._position)
+                content = file.read()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StorageError(f"cannot read {self._file}: {error.strerror or error}") from error
+        whole = content[: content.rfind(b"\n") + 1]
+        self._position += len(whole)
+        for line in whole.splitlines():
+            yield json.loads(line)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value

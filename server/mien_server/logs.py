@@ -1,0 +1,23 @@
+"""Where the server's commands log to, and how a signal ends them."""
+
+import logging
+import signal
+from types import FrameType
+
+
+def log_to_stderr() -> None:
+    """One structured line per event on standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("mien_server")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+
+def interrupt_on_sigterm() -> None:
+    """Let SIGTERM end a command as Ctrl-C does, so that both clean up."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)

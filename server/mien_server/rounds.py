@@ -1,0 +1,273 @@
+"""The rounds of a run: ask the sites to train, average, evaluate, publish; then the next one.
+
+An update's way: :func:`exchange` brings the replies, :func:`read_update` checks each,
+:func:`combine` averages them, a second exchange evaluates the result, :func:`publish_round` publishes it.
+"""
+
+import datetime as dt
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, RecordDict
+from flwr.serverapp import Grid
+
+from mien_common.architecture import build
+from mien_common.errors import FederationError
+from mien_common.messages import ARRAYS, DOCUMENT, EvaluateReport, RoundOrder, pack, unpack
+from mien_common.published import Contribution, ModelCard
+from mien_common.schema import AU_V1
+from mien_common.versions import versions
+from mien_common.weights import Weights, to_record, weights_of
+from mien_server.aggregation import Rule, Update, combine, federated_averaging, read_update
+from mien_server.evaluation import agreement
+from mien_server.exchange import Answers, Clock, exchange, wait_for_sites
+from mien_server.journal import Journal
+from mien_server.registry import publish_round
+from mien_server.run_settings import RunSettings
+
+ATTEMPTS: Final = 3
+"""A round that stays below its quorum this often in a row ends the run."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What came of asking the sites to train."""
+
+    updates: list[Update]
+    failed: dict[str, str]
+    bytes_up: int
+    bytes_down: int
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """What came of asking the sites to evaluate."""
+
+    reports: list[EvaluateReport]
+    failed: dict[str, str]
+    bytes_up: int
+    bytes_down: int
+
+
+class Rounds:
+    """One run over ``grid``.
+
+    Parameters
+    ----------
+    enrolled : name of every enrolled site by its node id.
+    run : the run's name, for cards.
+    models : the registry's folder.
+    journal : where events go.
+    rule : how updates are averaged; weighted FedAvg when omitted.
+    clock : passed in so that tests need not wait.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        enrolled: Mapping[int, str],
+        settings: RunSettings,
+        run: str,
+        models: Path,
+        journal: Journal,
+        rule: Rule | None = None,
+        clock: Clock = time,
+    ) -> None:
+        self._grid = grid
+        self._enrolled = enrolled
+        self._settings = settings
+        self._run = run
+        self._models = models
+        self._journal = journal
+        self._rule = rule or federated_averaging()
+        self._clock = clock
+
+    def conduct(self) -> Weights:
+        """All rounds of the run; the final weights.
+
+        Raises
+        ------
+        FederationError
+            Too few sites came, or a round stayed below its quorum three times in a row.
+        """
+        settings = self._settings
+        self._journal.write(
+            "started",
+            run=self._run,
+            rounds=settings.rounds,
+            quorum=settings.quorum,
+            enrolled=sorted(self._enrolled.values()),
+        )
+        weights = weights_of(build(settings.architecture, settings.seed))
+        if len(self._enrolled) < settings.quorum:
+            raise FederationError(
+                f"the quorum is {settings.quorum} but only {len(self._enrolled)} sites are enrolled. "
+                "Enrol more (mien server enrol), or give a smaller --quorum."
+            )
+        for round_ in range(1, settings.rounds + 1):
+            weights = self._round_until_quorum(round_, weights)
+        self._journal.write("finished", run=self._run, rounds=settings.rounds)
+        return weights
+
+    def _round_until_quorum(self, round_: int, weights: Weights) -> Weights:
+        reasons: dict[str, str] = {}
+        for attempt in range(1, ATTEMPTS + 1):
+            sites = wait_for_sites(
+                self._grid,
+                self._enrolled,
+                self._settings.quorum,
+                self._settings.wait_s,
+                lambda names: self._journal.write(
+                    "waiting", round=round_, online=names, quorum=self._settings.quorum
+                ),
+                self._clock,
+            )
+            if len(sites) < self._settings.quorum:
+                raise FederationError(
+                    f"round {round_}: {len(sites)} of the {self._settings.quorum} sites needed were online "
+                    f"within {self._settings.wait_s:g} s (online: "
+                    f"{', '.join(sorted(sites.values())) or 'none'}). "
+                    "Are the agents running (mien agent join), and can they reach this server?"
+                )
+            started = self._clock.monotonic()
+            training = self._train(round_, weights, sites)
+            if len(training.updates) >= self._settings.quorum:
+                return self._finish_round(round_, weights, training, sites, started)
+            reasons = training.failed
+            self._journal.write(
+                "round_failed",
+                round=round_,
+                attempt=attempt,
+                attempts=ATTEMPTS,
+                quorum=self._settings.quorum,
+                sites=_participation([update.site for update in training.updates], reasons),
+            )
+            log.warning("event=round_failed round=%d attempt=%d reasons=%s", round_, attempt, reasons)
+        raise FederationError(
+            f"round {round_} stayed below its quorum of {self._settings.quorum} sites {ATTEMPTS} times: "
+            + "; ".join(f"{site}: {reason}" for site, reason in reasons.items())
+        )
+
+    def _finish_round(
+        self, round_: int, weights: Weights, training: _Training, sites: Mapping[int, str], started: float
+    ) -> Weights:
+        new = combine(weights, training.updates, self._rule, round_, self._settings.architecture)
+        trained = self._clock.monotonic()
+        evaluation = self._evaluate(round_, new, sites)
+        evaluated = self._clock.monotonic()
+        ccc = agreement(evaluation.reports)
+        card = ModelCard(
+            schema_name=AU_V1.name,
+            channels=AU_V1.channels,
+            rate_hz=AU_V1.rate_hz,
+            architecture=self._settings.architecture,
+            run=self._run,
+            round=round_,
+            created=dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
+            sites=tuple(
+                Contribution(site=update.site, frames=update.report.frames) for update in training.updates
+            ),
+            ccc=ccc,
+            weights_bytes=0,
+            versions=versions(),
+            sha256="0" * 64,
+        )
+        path = publish_round(self._models, new, card)
+        self._journal.write(
+            "round",
+            round=round_,
+            rounds=self._settings.rounds,
+            seconds={
+                "total": round(self._clock.monotonic() - started, 3),
+                "train": round(trained - started, 3),
+                "evaluate": round(evaluated - trained, 3),
+            },
+            sites=_participation([update.site for update in training.updates], training.failed),
+            evaluated=_participation([report.site for report in evaluation.reports], evaluation.failed),
+            loss=_loss(training.updates),
+            ccc={target: found.model_dump() for target, found in ccc.items()},
+            bytes_up=training.bytes_up + evaluation.bytes_up,
+            bytes_down=training.bytes_down + evaluation.bytes_down,
+            model=path,
+        )
+        return new
+
+    def _train(self, round_: int, weights: Weights, sites: Mapping[int, str]) -> _Training:
+        answers, bytes_down = self._ask("train", round_, weights, sites, self._settings.quorum)
+        updates, failed = [], dict(answers.failed)
+        for site, content in answers.contents.items():
+            try:
+                updates.append(
+                    read_update(
+                        content, site, round_, self._settings.architecture, self._settings.max_update_norm
+                    )
+                )
+            except FederationError as error:
+                failed[site] = f"update rejected: {error}"
+                log.warning("event=update_rejected round=%d site=%s reason=%s", round_, site, error)
+        return _Training(updates, dict(sorted(failed.items())), _bytes_up(answers), bytes_down)
+
+    def _evaluate(self, round_: int, weights: Weights, sites: Mapping[int, str]) -> _Evaluation:
+        if not self._settings.evaluate:
+            return _Evaluation([], {}, 0, 0)
+        # No quorum: those who are there are waited for until the deadline, those who left are not.
+        answers, bytes_down = self._ask("evaluate", round_, weights, sites, quorum=0)
+        reports, failed = [], dict(answers.failed)
+        for site, content in answers.contents.items():
+            try:
+                report = unpack(content, EvaluateReport)
+                if (report.site, report.round) != (site, round_):
+                    raise FederationError(f"it is of {report.site!r}, round {report.round}")
+                reports.append(report)
+            except FederationError as error:
+                failed[site] = f"evaluation rejected: {error}"
+                log.warning("event=evaluation_rejected round=%d site=%s reason=%s", round_, site, error)
+        return _Evaluation(reports, dict(sorted(failed.items())), _bytes_up(answers), bytes_down)
+
+    def _ask(
+        self, kind: str, round_: int, weights: Weights, sites: Mapping[int, str], quorum: int
+    ) -> tuple[Answers, int]:
+        order = RoundOrder(
+            architecture=self._settings.architecture,
+            round=round_,
+            seed=self._settings.seed,
+            training=self._settings.training,
+        )
+        content = RecordDict({DOCUMENT: pack(order), ARRAYS: to_record(weights)})
+        answers = exchange(
+            self._grid, sites, content, kind, str(round_), self._settings.deadline_s, quorum, self._clock
+        )
+        return answers, _size(content) * len(sites)
+
+
+def _loss(updates: Sequence[Update]) -> dict[str, Any]:
+    worst = max(updates, key=lambda update: update.report.loss)
+    frames = [update.report.frames for update in updates]
+    mean = float(np.average([update.report.loss for update in updates], weights=frames))
+    return {"mean": mean, "worst": worst.report.loss, "worst_site": worst.site}
+
+
+def _participation(answered: Sequence[str], failed: Mapping[str, str]) -> dict[str, Any]:
+    return {"answered": list(answered), "failed": dict(failed)}
+
+
+def _bytes_up(answers: Answers) -> int:
+    return sum(map(_size, answers.contents.values()))
+
+
+def _size(content: RecordDict) -> int:
+    """Bytes of what a message carries: its arrays and its document."""
+    size = 0
+    for record in content.values():
+        if isinstance(record, ArrayRecord):
+            size += sum(len(array.data) for array in record.values())
+        elif isinstance(record, ConfigRecord):
+            size += sum(len(value) for value in record.values() if isinstance(value, str | bytes))
+    return size

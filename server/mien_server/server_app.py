@@ -1,0 +1,56 @@
+"""The ServerApp that Flower starts for every run: it opens the server's folder and conducts the rounds."""
+
+import logging
+import os
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from mien_common.errors import FederationError, MienError, SettingsError
+from mien_server.control import quicken_grid
+from mien_server.enrolment import read_sites
+from mien_server.folder import SERVER_DIR_VARIABLE, open_folder
+from mien_server.journal import Journal
+from mien_server.rounds import Rounds
+from mien_server.run_settings import read_run
+
+LOG_FILE = "server_app.log"
+
+app = ServerApp()
+log = logging.getLogger("mien_server")
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Conduct the run named in ``context.run_config``; its outcome is the journal's last event."""
+    folder = open_folder(Path(os.environ[SERVER_DIR_VARIABLE]))
+    name = str(context.run_config["run"])
+    # The name came over the control API; it must not lead out of the folder.
+    if not name or Path(name).name != name or name.startswith("."):
+        raise SettingsError(f"{name!r} is not the name of a run")
+    run = folder.runs / name
+    settings = read_run(run)
+    journal = Journal(run)
+    _log_to(run / LOG_FILE)
+    quicken_grid()
+    try:
+        enrolled = {site.node_id: site.name for site in read_sites(folder) if site.node_id is not None}
+        Rounds(grid, enrolled, settings, name, folder.models, journal).conduct()
+    except MienError as error:
+        journal.write("failed", run=name, error=str(error))
+        log.error("event=run_failed run=%s error=%s", name, error)
+        raise
+    except Exception as error:
+        log.exception("event=run_failed run=%s", name)
+        reason = f"{type(error).__name__}: {error}. The whole story is in {run / LOG_FILE}"
+        journal.write("failed", run=name, error=reason)
+        raise FederationError(reason) from error
+
+
+def _log_to(file: Path) -> None:
+    handler = logging.FileHandler(file)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.setLevel(logging.INFO)
+    logging.getLogger().addHandler(handler)
+    log.setLevel(logging.INFO)

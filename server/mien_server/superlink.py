@@ -1,0 +1,210 @@
+"""The server itself: stock ``flower-superlink`` and ``flower-superexec``, kept running.
+
+The SuperLink keeps its state in a file and runs no app code, so killing it loses nothing: the agents
+and the ServerApp connect again when it is back. The SuperExec starts our ServerApp for every run.
+"""
+
+import datetime as dt
+import json
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from mien_common.errors import FederationError, MienError
+from mien_common.files import make_folder, write_atomic
+from mien_server.certificates import check_certificates
+from mien_server.control import Control
+from mien_server.enrolment import register
+from mien_server.folder import LOOPBACK, SERVER_DIR_VARIABLE, ServerFolder, locked_for_up, remove_drafts
+from mien_server.health import check_health
+from mien_server.processes import Child, Command
+
+READY_PATIENCE_S: Final = 90.0
+POLL_S: Final = 0.1
+
+log = logging.getLogger(__name__)
+
+
+def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
+    """Run the server until a signal ends it, then leave nothing running; that signal's number.
+
+    Parameters
+    ----------
+    ready : called once, when agents can connect.
+
+    Raises
+    ------
+    TrustError
+        The certificates would not be accepted by any site.
+    FederationError
+        Another server runs on this folder, a port is taken, or Flower does not come up.
+    """
+    check_certificates(folder.tls, dt.datetime.now(dt.UTC))
+    with locked_for_up(folder), _stop_signals() as stopped:
+        check_ports(folder)
+        for draft in remove_drafts(folder):
+            log.warning("event=draft_removed path=%s", draft)
+        children = [Child(superlink_command(folder)), Child(superexec_command(folder))]
+        try:
+            for child in children:
+                child.start()
+            _record_pids(folder, children)
+            _wait_until_ready(folder, children, stopped)
+            if not stopped():
+                with Control(folder) as control:
+                    register(folder, control)
+                ready()
+            while not stopped():
+                started = [child.watch() for child in children]
+                if any(started):
+                    _record_pids(folder, children)
+                time.sleep(POLL_S)
+        finally:
+            # The SuperExec first: a ServerApp that is going on can then still say goodbye.
+            for child in reversed(children):
+                child.stop()
+            (folder.state / "pids.json").unlink(missing_ok=True)
+        return stopped()
+
+
+def check_ports(folder: ServerFolder) -> None:
+    """Raise FederationError when one of our ports is taken.
+
+    gRPC would share a taken port with its holder, silently, so this is asked before it starts.
+    """
+    settings = folder.settings
+    for name, address, port in (
+        ("port", settings.listen, settings.port),
+        ("control_port", LOOPBACK, settings.control_port),
+    ):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, port))
+            except OSError as error:
+                raise FederationError(
+                    f"cannot listen on {address} port {port}: {error.strerror}. Stop what uses it, or set "
+                    f"another {name} in {folder.path / 'server.toml'}."
+                ) from error
+
+
+def superlink_command(folder: ServerFolder) -> Command:
+    """The stock SuperLink: TLS, only enrolled keys, its state in a file, apps in other processes."""
+    return Command(
+        "superlink",
+        [
+            _flower("flower-superlink"),
+            *("--host", LOOPBACK, "--port", str(folder.settings.control_port)),
+            *("--fleet-api-address", folder.fleet_address),
+            *("--ssl-ca-certfile", str(folder.ca_certificate)),
+            *("--ssl-certfile", str(folder.tls / "server.crt")),
+            *("--ssl-keyfile", str(folder.tls / "server.key")),
+            "--enable-supernode-auth",
+            *("--database", str(folder.state / "superlink.db")),
+            *("--isolation", "process"),
+            "--disable-runtime-dependency-installation",
+            *("--superexec-auth-secret-file", str(_superexec_secret(folder))),
+        ],
+        _environment(folder),
+        folder.logs / "superlink.log",
+    )
+
+
+def superexec_command(folder: ServerFolder) -> Command:
+    """The stock SuperExec, which starts our ServerApp for every run."""
+    return Command(
+        "superexec",
+        [
+            _flower("flower-superexec"),
+            *("--runtime-api-address", folder.control_address),
+            *("--root-certificates", str(folder.ca_certificate)),
+            *("--superexec-auth-secret-file", str(_superexec_secret(folder))),
+            *("--parent-pid", str(os.getpid())),
+        ],
+        _environment(folder),
+        folder.logs / "superexec.log",
+    )
+
+
+def _environment(folder: ServerFolder) -> dict[str, str]:
+    home = make_folder(folder.state / "flwr-home", mode=0o700)
+    return {
+        **os.environ,
+        # Flower starts its own helpers by name, so they must be the ones beside this interpreter.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        "FLWR_HOME": str(home),
+        # Nothing phones home, and nothing is installed while running.
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",
+        SERVER_DIR_VARIABLE: str(folder.path),
+    }
+
+
+def _superexec_secret(folder: ServerFolder) -> Path:
+    """What the SuperExec proves itself with, so that no other local user takes our runs."""
+    file = folder.state / "superexec.secret"
+    if not file.exists():
+        write_atomic(file, secrets.token_bytes(32), mode=0o600)
+    return file
+
+
+def _flower(name: str) -> str:
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise FederationError(
+            f"{name} is not installed. Install Mien with its server: pip install 'mien[server]'"
+        )
+    return found
+
+
+def _wait_until_ready(folder: ServerFolder, children: list[Child], stopped: Callable[[], int]) -> None:
+    deadline = time.monotonic() + READY_PATIENCE_S
+    while not stopped():
+        for child in children:
+            if child.process is not None and child.process.poll() is not None:
+                raise child.failure()
+        try:
+            check_health(folder)
+        except MienError as error:
+            if time.monotonic() > deadline:
+                raise FederationError(
+                    f"the server did not answer within {READY_PATIENCE_S:.0f} s. Its logs: {folder.logs}"
+                ) from error
+        else:
+            return
+        time.sleep(POLL_S)
+
+
+def _record_pids(folder: ServerFolder, children: list[Child]) -> None:
+    pids = {child.command.name: child.process.pid for child in children if child.process is not None}
+    write_atomic(folder.state / "pids.json", json.dumps({"up": os.getpid(), **pids}).encode())
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], int]]:
+    """SIGINT and SIGTERM ask for an orderly end; the value tells which has come, 0 for none."""
+    came: list[int] = []
+
+    def remember(number: int, _: FrameType | None) -> None:
+        came.append(number)
+
+    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: came[0] if came else 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
