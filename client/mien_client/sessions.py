@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mien_common.errors import InputError, SessionError
 from mien_common.files import new_folder, read_bounded, storage_errors, write_atomic
-from mien_common.schema import AU_V1, TARGETS
+from mien_common.schema import AU_V1, LONGEST_FRAMES, TARGETS
 from mien_common.versions import versions
 
 from .features import Features
@@ -26,8 +26,6 @@ from .features import Features
 SESSION_FILE: Final = "session.json"
 FEATURES_FILE: Final = "features.parquet"
 RATINGS_FILE: Final = "ratings.parquet"
-LONGEST_FRAMES: Final = 25 * 3600 * 24
-"""A day; a longer file is not one of ours."""
 
 
 class SessionRecord(BaseModel):

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from mien_common.architecture import Architecture
 from mien_common.ccc import Moments
 from mien_common.errors import FederationError
-from mien_common.schema import AU_V1
+from mien_common.schema import AU_V1, LONGEST_FRAMES
 
 MESSAGE_LIMIT_BYTES: Final = 256 * 1024
 """Largest JSON document either side reads."""
@@ -46,7 +46,7 @@ class TrainingSettings(_Document):
     window_s: float = Field(default=10.0, gt=0, le=3600)
     """Length of a training window, seconds."""
     batch_windows: int = Field(default=8, ge=1, le=65536)
-    clip_gradient_norm: float = Field(default=1.0, gt=0)
+    clip_gradient_norm: Finite = Field(default=1.0, gt=0)
 
 
 class RoundOrder(_Document):
@@ -86,11 +86,15 @@ class RecordingMoments(_Document):
 
     @field_validator("valence", "arousal")
     @classmethod
-    def _finite(cls, value: Moments) -> Moments:
-        numbers = (value.n, value.x, value.y, value.xx, value.yy, value.xy)
+    def _possible(cls, value: Moments) -> Moments:
+        if not 0 <= value.n <= LONGEST_FRAMES:
+            raise ValueError(f"a frame count outside 0 to {LONGEST_FRAMES}")
+        numbers = (value.x, value.y, value.xx, value.yy, value.xy)
         # Predictions and ratings lie in [−1, 1]; no honest sum can pass its frame count.
         if not all(abs(number) <= value.n + 1e-6 for number in numbers):
             raise ValueError("a sum is not finite or larger than its frame count allows")
+        if value.xx < 0 or value.yy < 0:
+            raise ValueError("a sum of squares is negative")
         return value
 
 
@@ -118,11 +122,11 @@ def unpack(content: RecordDict, kind: type[Document]) -> Document:
     Raises
     ------
     FederationError
-        It is absent, too large, or does not validate.
+        It is absent, not alone in its record, too large, or does not validate.
     """
     record = content.get(DOCUMENT)
-    text = record.get("json") if isinstance(record, ConfigRecord) else None
-    if not isinstance(text, str) or len(text) > MESSAGE_LIMIT_BYTES:
+    text = record["json"] if isinstance(record, ConfigRecord) and set(record) == {"json"} else None
+    if not isinstance(text, str) or len(text.encode(errors="replace")) > MESSAGE_LIMIT_BYTES:
         raise FederationError(f"a message without a readable {kind.__name__}; do both sides run one version?")
     try:
         return kind.model_validate_json(text)

@@ -33,3 +33,6 @@ class FeatureSchema:
 
 
 AU_V1: Final = FeatureSchema(name="au-v1", channels=STATIC_CHANNELS + DELTA_CHANNELS, rate_hz=25.0)
+
+LONGEST_FRAMES: Final = 25 * 3600 * 24
+"""A day at the schema's rate; a longer recording is not one of ours."""
