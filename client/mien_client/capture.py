@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mien_common.errors import VideoError
+from mien_common.files import is_there
 
 from .frames import Frame
 
@@ -82,7 +83,7 @@ def open_video(path: Path) -> Iterator[Video]:
     """
     import cv2
 
-    if not path.exists():
+    if not is_there(path):
         raise VideoError(f"there is no file {path}.")
     if not path.is_file():
         raise VideoError(f"{path} is not a file. Give a video file.")

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mien_common.errors import InputError, SettingsError, TrustError
-from mien_common.files import make_folder, read_bounded, storage_errors, write_atomic
+from mien_common.files import is_there, make_folder, read_bounded, storage_errors, write_atomic
 from mien_common.messages import SiteName
 
 SETTINGS_FILE: Final = "site.toml"
@@ -146,7 +146,7 @@ def create_site(folder: Path, settings: SiteSettings, ca_certificate: Path) -> S
         The folder cannot be written.
     """
     site = Site(folder, settings)
-    if (folder / SETTINGS_FILE).exists():
+    if is_there(folder / SETTINGS_FILE):
         raise SettingsError(f"{folder} is a site already. Choose another folder; its key stays as it is.")
     certificate = read_certificate(ca_certificate)
     make_folder(folder)
@@ -178,7 +178,7 @@ def open_site(folder: Path) -> Site:
         It is no site, or a setting in ``site.toml`` is unknown or impossible.
     """
     path = folder / SETTINGS_FILE
-    if not path.exists():
+    if not is_there(path):
         raise SettingsError(
             f"{folder} is not a site: it has no {SETTINGS_FILE}. Make one with `mien agent init`."
         )

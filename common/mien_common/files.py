@@ -84,6 +84,24 @@ def make_folder(path: Path, mode: int = 0o755) -> Path:
     return path
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is something at ``path``.
+
+    Raises
+    ------
+    InputError
+        It cannot even be looked for: a folder on the way is closed to us, or the name is too long.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"cannot read {path}: {reason}") from error
+    return True
+
+
 def read_bounded(path: Path, limit_bytes: int) -> bytes:
     """The content of ``path``.
 

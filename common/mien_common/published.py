@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 
 from mien_common.architecture import Architecture
 from mien_common.errors import InputError, ModelError
-from mien_common.files import new_folder, read_bounded, write_atomic
+from mien_common.files import is_there, new_folder, read_bounded, write_atomic
 from mien_common.messages import SiteName
 from mien_common.schema import AU_V1, TARGETS
 from mien_common.weights import Weights, from_safetensors, to_safetensors
@@ -116,18 +116,27 @@ def read_published(path: Path) -> tuple[ModelCard, Weights]:
     ModelError
         Something is missing or damaged, the hash differs, or the schema is not ours.
     """
-    folder = path if path.is_dir() else path.parent
-    if not path.exists():
+    if not is_there(path):
         raise ModelError(f"there is no model at {path}. `mien server models DIR` lists the published ones.")
     if path.is_file() and path.name != WEIGHTS_FILE:
         raise ModelError(f"{path} is not a model: give a published model's folder or its {WEIGHTS_FILE}.")
+    folder = path if path.is_dir() else path.parent
     card = read_card(folder)
-    if card.schema_name != AU_V1.name or card.channels != AU_V1.channels:
+    schema = (card.schema_name, card.channels, card.rate_hz, card.targets)
+    if schema != (AU_V1.name, AU_V1.channels, AU_V1.rate_hz, TARGETS):
         raise ModelError(
             f"the model in {folder} was trained on the schema {card.schema_name!r}, this agent makes "
             f"{AU_V1.name!r}. Use a model of {AU_V1.name!r}, or an agent of the model's version."
         )
-    content = read_bounded(folder / WEIGHTS_FILE, WEIGHTS_LIMIT_BYTES)
+    if card.architecture.channels != len(AU_V1.channels):
+        raise ModelError(
+            f"the model in {folder} takes {card.architecture.channels} channels, its schema has "
+            f"{len(AU_V1.channels)}. Fetch the model again."
+        )
+    try:
+        content = read_bounded(folder / WEIGHTS_FILE, WEIGHTS_LIMIT_BYTES)
+    except InputError as error:
+        raise ModelError(f"{error}. Fetch the whole model folder.") from error
     if hashlib.sha256(content).hexdigest() != card.sha256:
         raise ModelError(f"{folder / WEIGHTS_FILE} does not match its card's sha256. Fetch the model again.")
     return card, from_safetensors(content, card.architecture)
