@@ -54,14 +54,16 @@ def read_ratings(path: Path) -> Ratings:
         raise RatingsError(f"{path} is not a CSV file: {error}.") from error
     if not rows or tuple(cell.strip().lower() for cell in rows[0]) != HEADER:
         raise RatingsError(f"{path} must begin with the line {','.join(HEADER)} (seconds, then −1 to 1).")
-    table = [_row(path, number, row) for number, row in enumerate(rows[1:], start=2) if row]
-    if len(table) < 2:
-        raise RatingsError(f"{path} holds {len(table)} ratings; at least two are needed.")
-    values = np.array(table)
+    numbered = [(number, row) for number, row in enumerate(rows[1:], start=2) if row]
+    if len(numbered) < 2:
+        raise RatingsError(f"{path} holds {len(numbered)} ratings; at least two are needed.")
+    values = np.array([_row(path, number, row) for number, row in numbered])
     falls = np.flatnonzero(np.diff(values[:, 0]) <= 0)
     if falls.size:
+        before, after = values[falls[0] : falls[0] + 2, 0]
         raise RatingsError(
-            f"{path}: the times must rise, and do not after rating {falls[0] + 1}. Sort the file."
+            f"{path}, line {numbered[falls[0] + 1][0]}: the time {after:g} is not after {before:g}, the line "
+            "before. Sort the file by time."
         )
     return Ratings(values[:, 0], values[:, 1:])
 
