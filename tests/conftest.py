@@ -1,4 +1,4 @@
-"""What the tests of the common room share."""
+"""What all tests share: the same random examples in every run, and small disks to fill."""
 
 import subprocess
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# The same examples in every run, and no deadline on a machine that does other things too.
+# No deadline: the machine does other things too.
 settings.register_profile("mien", derandomize=True, deadline=None, database=None)
 settings.load_profile("mien")
 
