@@ -4,11 +4,12 @@ Enters: :class:`~mien_client.features.Features` and ratings on the same clock. S
 ``sessions/<id>/{session.json, features.parquet, ratings.parquet}``. Nothing of it leaves the site.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mien_common.errors import InputError, SessionError
-from mien_common.files import new_folder, read_bounded, storage_errors, write_atomic
+from mien_common.files import new_folder, read_bounded, write_atomic
 from mien_common.schema import AU_V1, LONGEST_FRAMES, TARGETS
 from mien_common.versions import versions
 
@@ -26,6 +27,10 @@ from .features import Features
 SESSION_FILE: Final = "session.json"
 FEATURES_FILE: Final = "features.parquet"
 RATINGS_FILE: Final = "ratings.parquet"
+
+_FEATURES_TYPES: Final = {"time_s": "double", "valid": "bool"} | dict.fromkeys(AU_V1.channels, "float")
+_RATINGS_TYPES: Final = {"time_s": "double"} | dict.fromkeys(TARGETS, "float")
+"""Columns and their types, in Arrow's words."""
 
 
 class SessionRecord(BaseModel):
@@ -71,7 +76,7 @@ def session_record(
         valid_frames=int(features.valid.sum()),
         rated=rated,
         held_out=held_out,
-        source_name=source.name,
+        source_name=os.fsencode(source.name).decode(errors="replace"),  # a name may be any bytes
         source_sha256=source_sha256,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=versions(),
@@ -119,23 +124,23 @@ def read_session(folder: Path) -> Session:
         raise SessionError(
             f"{folder} is no usable session ({SESSION_FILE}: {_first_line(error)}). Ingest the video again."
         ) from error
-    if record.schema_name != AU_V1.name or record.channels != AU_V1.channels:
+    if (record.schema_name, record.channels, record.rate_hz) != (AU_V1.name, AU_V1.channels, AU_V1.rate_hz):
         raise SessionError(
             f"session {folder} is of schema {record.schema_name!r}, this agent works with {AU_V1.name!r}. "
             "Ingest the video again with this version."
         )
-    columns = _read_table(folder / FEATURES_FILE, ("time_s", "valid", *AU_V1.channels), record.frames)
-    valid = columns["valid"].astype(bool)
-    values = np.stack([columns[name].astype(np.float32) for name in AU_V1.channels], axis=1)
+    columns = _read_table(folder / FEATURES_FILE, _FEATURES_TYPES, record.frames)
+    valid = columns["valid"]
+    values = np.stack([columns[name] for name in AU_V1.channels], axis=1)
     if not np.isfinite(values[valid]).all():
         raise SessionError(f"session {folder}: frames marked valid hold NaN. Ingest the video again.")
     ratings = None
     if record.rated:
-        rated = _read_table(folder / RATINGS_FILE, ("time_s", *TARGETS), record.frames)
-        ratings = np.stack([rated[name].astype(np.float32) for name in TARGETS], axis=1)
-        if (np.abs(ratings[np.isfinite(ratings)]) > 1.0).any():
+        rated = _read_table(folder / RATINGS_FILE, _RATINGS_TYPES, record.frames)
+        ratings = np.stack([rated[name] for name in TARGETS], axis=1)
+        if not (np.isnan(ratings) | (np.abs(ratings) <= 1.0)).all():
             raise SessionError(f"session {folder}: ratings outside −1 to 1. Ingest the video again.")
-    return Session(record, Features(columns["time_s"].astype(np.float64), values, valid), ratings)
+    return Session(record, Features(columns["time_s"], values, valid), ratings)
 
 
 def session_folders(sessions: Path) -> Iterator[Path]:
@@ -147,19 +152,25 @@ def session_folders(sessions: Path) -> Iterator[Path]:
 
 
 def _write_table(path: Path, columns: dict[str, NDArray[np.generic]]) -> None:
-    with storage_errors(path):
-        pq.write_table(pa.table(columns), path, compression="zstd")
+    content = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), content, compression="zstd", write_page_checksum=True)
+    write_atomic(path, content.getvalue().to_pybytes())
 
 
-def _read_table(path: Path, names: tuple[str, ...], frames: int) -> dict[str, NDArray[np.generic]]:
+def _read_table(path: Path, types: dict[str, str], frames: int) -> dict[str, NDArray[Any]]:
+    """The columns of ``types`` by name; each has its type and ``frames`` numbers."""
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, page_checksum_verification=True)
         if file.metadata.num_rows != frames:  # known from the footer, before anything large is read
             raise SessionError(
                 f"{path} has {file.metadata.num_rows} frames, its session {frames}. Ingest the video again."
             )
-        table = file.read(columns=list(names))
-        return {name: table.column(name).to_numpy() for name in names}
+        table = file.read(columns=list(types))
+        for name, wanted in types.items():
+            column = table.column(name)
+            if str(column.type) != wanted or column.null_count:
+                raise ValueError(f"column {name} is not of {wanted}")
+        return {name: table.column(name).to_numpy() for name in types}
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise SessionError(f"{path} cannot be read: {_first_line(error)}. Ingest the video again.") from error
 
