@@ -8,6 +8,7 @@ Never leaves: pixels.
 import json
 import os
 import sys
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,9 @@ def _answer(frames: NDArray[np.uint8], outcome: str) -> None:
     from mien_client import action_units
     from mien_client.landmarks import Landmarker
 
+    # MediaPipe's drawing helpers, unused here, import matplotlib, which insists on a folder to write to.
+    for name in ("matplotlib", "matplotlib.pyplot"):
+        sys.modules[name] = ModuleType(name)
     with Landmarker() as landmarker:
         _reply(READY, b"")
         last_ms = -1
