@@ -1,0 +1,239 @@
+"""Local training: the loss, the masks, the lag, the site's own statistics."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as st_numpy
+from mien_client import training
+from mien_client.features import Features, clock_for
+from mien_client.sessions import Session
+from mien_client.training import Recording, ccc_loss, evaluate, fit_scaler, predict, recording_of, train
+from mien_common.architecture import Architecture, build
+from mien_common.ccc import ccc, ccc_from_moments
+from mien_common.errors import SessionError, SettingsError
+from mien_common.messages import TrainingSettings
+from mien_common.weights import weights_of
+from numpy.typing import NDArray
+
+Make = Callable[..., Session]
+CPU = torch.device("cpu")
+SMALL = Architecture(hidden_units=8, layers=1)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def tensors(*arrays: NDArray[np.generic]) -> tuple[torch.Tensor, ...]:
+    return tuple(torch.from_numpy(np.asarray(array)) for array in arrays)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(2, 40))
+def test_the_loss_is_one_minus_the_mean_ccc_of_the_frames_that_count(
+    seed: int, batch: int, frames: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    prediction, target = generator.uniform(-1, 1, (2, batch, frames, 2))
+    counts = generator.random((batch, frames)) < 0.7
+    counts[0, :2] = True
+    expected = 1 - np.mean([ccc(prediction[counts][:, k], target[counts][:, k]) for k in (0, 1)])
+    found = float(ccc_loss(*tensors(prediction, target, counts)))
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+@given(
+    st_numpy.arrays(np.float64, (2, 15, 2), elements=st.floats(-1e6, 1e6)),
+    st_numpy.arrays(np.bool_, (2, 15)),
+)
+def test_frames_that_do_not_count_have_no_influence_on_the_loss(
+    rubbish: NDArray[np.float64], masked: NDArray[np.bool_]
+) -> None:
+    generator = np.random.default_rng(1)
+    prediction, target = generator.uniform(-1, 1, (2, 2, 15, 2))
+    counts = ~masked
+    counts[0, :5] = True
+    expected = ccc_loss(*tensors(prediction, target, counts))
+    spoilt = np.where(counts[..., None], target, rubbish), np.where(counts[..., None], prediction, rubbish)
+    changed = torch.from_numpy(spoilt[1]).requires_grad_()
+    found = ccc_loss(changed, *tensors(spoilt[0], counts))
+    assert float(found.detach()) == pytest.approx(float(expected), abs=1e-9)
+    found.backward()
+    assert changed.grad is not None
+    assert not changed.grad[torch.from_numpy(~counts)].any(), "a masked frame pulls at the network"
+
+
+def test_the_loss_stays_finite_for_constant_traces() -> None:
+    constant = torch.zeros(1, 20, 2, requires_grad=True)
+    loss = ccc_loss(constant, torch.zeros(1, 20, 2), torch.ones(1, 20, dtype=torch.bool))
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(1.0)
+    assert constant.grad is not None
+    assert bool(constant.grad.isfinite().all())
+
+
+def test_a_late_rating_is_moved_back_to_the_face(make_session: Make) -> None:
+    """A face acts; the rater presses 2 s later. After the shift both lie on the same frame."""
+    act = np.zeros(251, np.float32)
+    act[100:150] = 1.0
+    late = np.roll(act, 50)
+    session = make_session("s", seconds=10.0, ratings=np.stack([late, late], axis=1))
+    recording = recording_of(session, fit_scaler([session.features]), lag_s=2.0)
+    assert np.array_equal(recording.targets[1:201, 0], act[1:201])
+    assert not recording.counts[201:].any(), "the last 2 s have no rating yet"
+    assert recording.counts[1:201].all()
+    delays = [-75, -50, -25, 0, 25, 50, 75]
+    scores = [ccc(recording.targets[80:170, 0], np.roll(act, delay)[80:170]) for delay in delays]
+    assert delays[int(np.argmax(scores))] == 0
+
+
+@pytest.mark.parametrize("lag_s", [10.0, 20.0])
+def test_a_lag_longer_than_the_session_leaves_nothing(make_session: Make, lag_s: float) -> None:
+    session = make_session("s", seconds=4.0)
+    assert not recording_of(session, fit_scaler([session.features]), lag_s).counts.any()
+
+
+def test_unrated_and_invalid_frames_do_not_count(make_session: Make) -> None:
+    valid = np.arange(101) >= 30
+    ratings = np.full((101, 2), 0.5, np.float32)
+    ratings[60:, 1] = np.nan
+    session = make_session("s", valid=valid, ratings=ratings)
+    recording = recording_of(session, fit_scaler([session.features]), 0.0)
+    assert np.array_equal(np.flatnonzero(recording.counts), np.arange(30, 60))
+    assert np.isfinite(recording.inputs).all()
+    assert np.isfinite(recording.targets).all()
+
+
+def test_a_session_without_ratings_is_refused(make_session: Make) -> None:
+    session = make_session("s", rated=False)
+    with pytest.raises(SessionError, match=r"session s has no ratings\. Ingest it again with --ratings"):
+        recording_of(session, fit_scaler([session.features]), 0.0)
+
+
+def test_the_scaler_is_numpys_mean_and_deviation_of_valid_frames(make_session: Make) -> None:
+    one, two = (make_session("s", seed=seed, valid=np.arange(101) > 10).features for seed in (1, 2))
+    scaler = fit_scaler([one, two])
+    together = np.concatenate([one.values[11:], two.values[11:]]).astype(np.float64)
+    assert scaler.mean == pytest.approx(together.mean(axis=0), abs=1e-5)
+    assert scaler.deviation == pytest.approx(together.std(axis=0), rel=1e-5)
+    scaled = np.concatenate([scaler.apply(features)[features.valid] for features in (one, two)])
+    assert scaled.mean(axis=0) == pytest.approx(np.zeros(40), abs=1e-5)
+    assert scaled.std(axis=0) == pytest.approx(np.ones(40), abs=1e-4)
+
+
+def test_a_channel_that_stands_still_is_not_blown_up() -> None:
+    values = np.zeros((50, 40), np.float32)
+    values[:, 1] = np.linspace(0, 1e-6, 50)
+    scaler = fit_scaler([Features(clock_for(1.96), values, np.ones(50, bool))])
+    assert np.abs(scaler.apply(Features(clock_for(1.96), values + 0.01, np.ones(50, bool)))).max() < 0.02
+
+
+def test_a_missing_face_is_the_channel_mean_for_the_network_only(make_session: Make) -> None:
+    features = make_session("s", valid=np.arange(101) % 2 == 1).features
+    scaled = fit_scaler([features]).apply(features)
+    assert not scaled[~features.valid].any()
+    assert scaled[features.valid].any(axis=1).all()
+
+
+def test_nothing_to_learn_from_is_said_so(make_session: Make) -> None:
+    session = make_session("s", valid=np.zeros(101, bool))
+    with pytest.raises(SessionError, match="no training session of this site holds a frame with a face"):
+        fit_scaler([session.features])
+    empty = recording_of(session, fit_scaler([make_session("t").features]), 0.0)
+    with pytest.raises(SessionError, match="both valid and rated"):
+        train(build(SMALL, 0), [empty], TrainingSettings(), 0, CPU)
+
+
+def easy(seed: int, seconds: float = 40.0) -> Recording:
+    """A recording whose ratings are a smooth function of two channels."""
+    generator = np.random.default_rng(seed)
+    frames = len(clock_for(seconds))
+    time = np.arange(frames) / 25
+    inputs = generator.normal(0, 0.3, (frames, 40)).astype(np.float32)
+    for channel in (3, 17):
+        waves = [np.sin(time * generator.uniform(0.3, 1.2) + generator.uniform(0, 6)) for _ in range(3)]
+        inputs[:, channel] += np.sum(waves, axis=0)
+    targets = np.tanh(inputs[:, [3, 17]] * 0.6).astype(np.float32)
+    return Recording(inputs, targets, np.ones(frames, bool))
+
+
+def test_learns_an_easy_mapping_and_generalises() -> None:
+    network = build(Architecture(hidden_units=16, layers=1), seed=1)
+    settings = TrainingSettings(local_epochs=25, learning_rate=1e-2, window_s=4.0, batch_windows=4)
+    result = train(network, [easy(1), easy(2)], settings, seed=3, device=CPU)
+    (unseen,) = evaluate(network, [easy(9)], CPU)
+    assert ccc_from_moments(unseen.valence) > 0.8
+    assert ccc_from_moments(unseen.arousal) > 0.8
+    assert result.loss < 0.2
+    assert result.frames == 2002
+
+
+def test_the_same_seed_gives_the_same_weights_to_the_last_bit() -> None:
+    def trained(seed: int) -> dict[str, NDArray[np.float32]]:
+        network = build(SMALL, seed=0)
+        train(network, [easy(1, 20.0), easy(2, 20.0)], TrainingSettings(window_s=3.0), seed, CPU)
+        return weights_of(network)
+
+    first, second, other = trained(5), trained(5), trained(6)
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert not all(np.array_equal(first[name], other[name]) for name in first)
+
+
+def test_ratings_under_the_mask_have_no_influence_on_training_or_evaluation() -> None:
+    recording = easy(1, 20.0)
+    counts = np.arange(len(recording.counts)) % 50 < 30
+    plain = replace(recording, counts=counts)
+    spoilt = replace(plain, targets=np.where(counts[:, None], plain.targets, np.float32(99.0)))
+
+    def outcome(given: Recording) -> tuple[list[NDArray[np.float32]], object]:
+        network = build(SMALL, seed=0)
+        train(network, [given], TrainingSettings(window_s=3.0), 5, CPU)
+        return list(weights_of(network).values()), evaluate(network, [given], CPU)
+
+    (weights, sums), (spoilt_weights, spoilt_sums) = outcome(plain), outcome(spoilt)
+    assert all(np.array_equal(a, b) for a, b in zip(weights, spoilt_weights, strict=True))
+    assert sums == spoilt_sums
+
+
+def test_evaluation_sums_are_those_of_the_predictions() -> None:
+    network, recording = build(SMALL, seed=4), easy(3, 10.0)
+    recording = replace(recording, counts=np.arange(len(recording.counts)) > 40)
+    (sums,) = evaluate(network, [recording], CPU)
+    prediction = predict(network, recording.inputs, CPU)
+    for column, found in enumerate((sums.valence, sums.arousal)):
+        expected = ccc(prediction[:, column], recording.targets[:, column], recording.counts)
+        assert ccc_from_moments(found) == pytest.approx(expected, abs=1e-9)
+
+
+def test_recordings_too_short_to_hide_a_frame_in_are_left_out() -> None:
+    recording = easy(3, 10.0)
+    short = replace(recording, counts=np.arange(len(recording.counts)) < 24)
+    assert evaluate(build(SMALL, 0), [short], CPU) == ()
+    enough = replace(recording, counts=np.arange(len(recording.counts)) < 25)
+    assert len(evaluate(build(SMALL, 0), [enough], CPU)) == 1
+
+
+@given(st.integers(2, 400), st.integers(2, 300), st.data())
+def test_windows_hold_every_frame_once(frames: int, length: int, data: st.DataObject) -> None:
+    offset = data.draw(st.integers(0, length - 1))
+    number = np.arange(frames, dtype=np.float32)
+    recording = Recording(np.repeat(number[:, None], 40, 1), number[:, None].repeat(2, 1), np.ones(frames, bool))
+    windows = training._windows(recording, length, offset)
+    assert all(len(window.counts) == length for window in windows)
+    kept = np.concatenate([window.targets[window.counts, 0] for window in windows])
+    assert np.array_equal(kept, number)
+
+
+def test_cuda_is_used_only_where_there_is_one() -> None:
+    assert training.choose_device("cpu") == CPU
+    if torch.cuda.is_available():
+        assert training.choose_device("auto").type == "cuda"
+        return
+    assert training.choose_device("auto") == CPU
+    with pytest.raises(SettingsError, match=r"no usable GPU\. Set device to auto or cpu"):
+        training.choose_device("cuda")
