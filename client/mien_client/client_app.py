@@ -53,7 +53,11 @@ def train(message: Message, context: Context) -> Message:
     torch.set_num_threads(site.settings.threads)
     network = network_from(weights, order.architecture)
     result = training.train(
-        network, data.to_train_on(), order.training, _seed(order, site.settings.name), device
+        network,
+        data.to_train_on(),
+        order.training,
+        window_seed(order.seed, order.round, site.settings.name),
+        device,
     )
     trained = weights_of(network)
     update: Weights = {name: trained[name] - weights[name] for name in weights}
@@ -175,6 +179,6 @@ def _size_of(arrays: ArrayRecord) -> int:
     return sum(len(array.data) for array in arrays.values())
 
 
-def _seed(order: RoundOrder, site: str) -> int:
-    """Each site and round trains on its own windows, the same in every repetition of a run."""
-    return int(np.random.SeedSequence([order.seed, order.round, *site.encode()]).generate_state(1)[0])
+def window_seed(run_seed: int, round_: int, site: str) -> int:
+    """Seed of a site's windows in a round: differs between them, the same when a run is repeated."""
+    return int(np.random.SeedSequence([run_seed, round_, *site.encode()]).generate_state(1)[0])

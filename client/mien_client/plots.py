@@ -17,6 +17,7 @@ def plot_prediction(
     prediction: NDArray[np.float32],
     ratings: NDArray[np.float32] | None,
     title: str,
+    rating_label: str = "rating",
 ) -> bytes:
     """Valence and arousal over time, the ratings under them where there are any.
 
@@ -34,7 +35,7 @@ def plot_prediction(
     figure, axes = pyplot.subplots(2, 1, sharex=True, figsize=(10, 5), layout="constrained")
     for row, (axis, name) in enumerate(zip(axes, TARGETS, strict=True)):
         if ratings is not None:
-            axis.plot(time_s, ratings[:, row], color="0.55", linewidth=1.4, label="rating")
+            axis.plot(time_s, ratings[:, row], color="0.55", linewidth=1.4, label=rating_label)
         axis.plot(time_s, prediction[:, row], color=COLOURS[name], linewidth=1.6, label="prediction")
         axis.axhline(0, color="0.85", linewidth=0.8, zorder=0)
         axis.set_ylim(-1.05, 1.05)

@@ -20,7 +20,7 @@ from .ingest import Progress, observe_video
 from .plots import plot_prediction
 from .ratings import on_clock, read_ratings
 from .site import Site
-from .training import choose_device, fit_scaler, predict
+from .training import choose_device, fit_scaler, predict, without_lag
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def predict_video(
     ----------
     model : a published model's folder or its ``model.safetensors``.
     site : whose training statistics standardise the features, as in training; the video's own where None.
-    ratings : CSV to draw under the prediction.
+    ratings : CSV to draw under the prediction, moved back by the site's lag where a site is given.
     out : folder for ``<video>.csv`` and ``<video>.png``.
 
     Raises
@@ -69,8 +69,12 @@ def predict_video(
     prediction[~features.valid] = np.nan
     csv, plot = out / f"{video.stem}.csv", out / f"{video.stem}.png"
     write_atomic(csv, _csv(features.time_s, prediction))
+    label = "rating"
+    if site is not None and on_frames is not None:
+        on_frames = without_lag(on_frames, site.settings.lag_s)
+        label = f"rating, moved {site.settings.lag_s:g} s back (the site's lag)"
     title = f"{video.name} — model of run {card.run}, round {card.round}"
-    write_atomic(plot, plot_prediction(features.time_s, prediction, on_frames, title))
+    write_atomic(plot, plot_prediction(features.time_s, prediction, on_frames, title, label))
     return Prediction(
         csv,
         plot,

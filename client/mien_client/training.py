@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mien_common.architecture import AffectNetwork
 from mien_common.ccc import moments
 from mien_common.errors import SessionError, SettingsError
 from mien_common.messages import RecordingMoments, TrainingSettings
+from mien_common.network import AffectNetwork
 from mien_common.schema import AU_V1
 
 from .features import Features
@@ -89,15 +89,21 @@ def recording_of(session: Session, scaler: Scaler, lag_s: float) -> Recording:
     """
     if session.ratings is None:
         raise SessionError(f"session {session.record.id} has no ratings. Ingest it again with --ratings.")
-    shift = round(lag_s * AU_V1.rate_hz)
-    targets = np.full_like(session.ratings, np.nan)
-    targets[: max(len(targets) - shift, 0)] = session.ratings[shift:]
+    targets = without_lag(session.ratings, lag_s)
     counts = session.features.valid & np.isfinite(targets).all(axis=1)
     return Recording(
         inputs=scaler.apply(session.features),
         targets=np.where(counts[:, None], targets, np.float32(0.0)).astype(np.float32),
         counts=counts,
     )
+
+
+def without_lag(ratings: NDArray[np.float32], lag_s: float) -> NDArray[np.float32]:
+    """(frames, 2) ratings moved ``lag_s`` earlier; NaN at the end, whose ratings were never given."""
+    shift = round(lag_s * AU_V1.rate_hz)
+    earlier = np.full_like(ratings, np.nan)
+    earlier[: max(len(ratings) - shift, 0)] = ratings[shift:]
+    return earlier
 
 
 def choose_device(wanted: str) -> torch.device:

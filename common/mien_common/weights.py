@@ -15,8 +15,9 @@ from flwr.app import Array, ArrayRecord
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from mien_common.architecture import AffectNetwork, Architecture, build
+from mien_common.architecture import Architecture
 from mien_common.errors import ModelError, UpdateRejectedError
+from mien_common.network import AffectNetwork, build
 
 Weights = dict[str, NDArray[np.float32]]
 
