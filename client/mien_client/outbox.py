@@ -5,6 +5,7 @@ Enters: replies of :mod:`mien_client.client_app`. Leaves: a :class:`Parcel`, the
 of an evaluation, or the kind of an error. Each receipt says what, how many bytes, and its hash.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -23,8 +24,10 @@ from mien_common.messages import (
     DOCUMENT,
     METRICS,
     NUM_EXAMPLES,
+    Document,
     EvaluateReport,
     TrainReport,
+    pack,
     unpack,
 )
 from mien_common.weights import from_record
@@ -104,8 +107,14 @@ class Outbox:
         line = json.dumps(receipt.__dict__).encode() + b"\n"
         with storage_errors(self._receipts):
             descriptor = os.open(self._receipts, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            size = os.fstat(descriptor).st_size
             try:
-                os.write(descriptor, line)
+                if os.write(descriptor, line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, size)  # half a receipt would spoil the next one too
+                raise
             finally:
                 os.close(descriptor)
         return Parcel(reply, receipt, _DOOR)
@@ -113,21 +122,37 @@ class Outbox:
 
 def _checked(content: RecordDict, architecture: Architecture) -> tuple[str, bytes]:
     """Kind and bytes of a reply that holds only what it may."""
-    metrics = content.get(METRICS)
-    if not isinstance(metrics, MetricRecord) or set(metrics) != {NUM_EXAMPLES}:
-        raise UpdateRejectedError("a reply must hold the one metric num-examples")
     if set(content) == {ARRAYS, METRICS, DOCUMENT}:
-        unpack(content, TrainReport)
+        report = _whole(content, TrainReport)
         arrays = content[ARRAYS]
         if not isinstance(arrays, ArrayRecord):
             raise UpdateRejectedError("an update must be an ArrayRecord")
         from_record(arrays, architecture)
+        _check_metrics(content, report.frames)
         payload = b"".join(array.data for array in arrays.values())
         return "update", payload + _document_bytes(content)
     if set(content) == {METRICS, DOCUMENT}:
-        unpack(content, EvaluateReport)
+        evaluation = _whole(content, EvaluateReport)
+        _check_metrics(content, int(sum(recording.valence.n for recording in evaluation.recordings)))
         return "evaluation", _document_bytes(content)
     raise UpdateRejectedError(f"a reply with {sorted(content)} must not leave the site")
+
+
+def _whole(content: RecordDict, kind: type[Document]) -> Document:
+    """The document of a reply, in the one form that ``pack`` gives it: blanks and doubles could tell more."""
+    document = unpack(content, kind)
+    if content[DOCUMENT] != pack(document):
+        raise UpdateRejectedError(f"a {kind.__name__} in another form than Mien writes it")
+    return document
+
+
+def _check_metrics(content: RecordDict, frames: int) -> None:
+    """Flower's averaging needs the frame count as a metric; it says that and nothing else."""
+    metrics = content[METRICS]
+    if not isinstance(metrics, MetricRecord) or dict(metrics) != {NUM_EXAMPLES: frames}:
+        raise UpdateRejectedError(f"a reply must hold the one metric {NUM_EXAMPLES}, its report's frame count")
+    if type(metrics[NUM_EXAMPLES]) is not int:
+        raise UpdateRejectedError(f"the metric {NUM_EXAMPLES} must be a whole number")
 
 
 def _document_bytes(content: RecordDict) -> bytes:
