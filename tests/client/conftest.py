@@ -1,6 +1,8 @@
 """What the tests of the client room share: made-up sessions, a site, a face on film."""
 
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,11 +13,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from numpy.typing import NDArray
+from skimage import data
+
+from flwr.app import Message, Metadata, RecordDict
+from flwr.app.message.message import make_message
 from mien_client.features import Features, clock_for
 from mien_client.sessions import Session, session_record
 from mien_client.site import Site, SiteSettings, create_site
-from numpy.typing import NDArray
-from skimage import data
 
 Image = NDArray[np.uint8]
 
@@ -68,8 +73,6 @@ def make_session() -> MakeSession:
 @pytest.fixture(scope="session")
 def ca_pem() -> bytes:
     """A certificate that a site can be made with; nobody answers with it."""
-    from datetime import UTC, datetime, timedelta
-
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
     now = datetime.now(UTC)
@@ -92,6 +95,17 @@ def site(tmp_path: Path, ca_pem: bytes) -> Site:
     (tmp_path / "authority.crt").write_bytes(ca_pem)
     settings = SiteSettings(name="site-1", server="127.0.0.1:9", lag_s=0.0, device="cpu")
     return create_site(tmp_path / "site", settings, tmp_path / "authority.crt")
+
+
+@pytest.fixture(scope="session")
+def make_order() -> Callable[[RecordDict, str], Message]:
+    """A message as it comes from the server, of run 42, with the id ``order-1``."""
+
+    def make(content: RecordDict, message_type: str) -> Message:
+        metadata = Metadata(42, "order-1", 1, 3, "", "", time.time(), 3600.0, message_type)
+        return make_message(metadata=metadata, content=content)
+
+    return make
 
 
 @pytest.fixture(scope="session")
