@@ -147,7 +147,9 @@ _read_data: dict[tuple[Path, str], SiteData] = {}
 
 def _site_data(site: Site) -> SiteData:
     """The site's data; read again only when a session came or went, or the settings changed."""
-    state = f"{site.settings!r} {[folder.name for folder in session_folders(site.sessions)]}"
+    # A session ingested again, held out now, has its old name but not its old inode or time.
+    seen = [(folder.name, folder.stat()) for folder in session_folders(site.sessions)]
+    state = f"{site.settings!r} {[(name, status.st_ino, status.st_mtime_ns) for name, status in seen]}"
     key = (site.folder, state)
     if key not in _read_data:
         _read_data.clear()
