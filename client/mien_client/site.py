@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mien_common.errors import InputError, SettingsError, TrustError
 from mien_common.files import is_there, make_folder, read_bounded, storage_errors, write_atomic
@@ -42,6 +42,13 @@ class SiteSettings(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=1, ge=1, le=256)
     """CPU threads for training; more than one rarely helps a network this small."""
+
+    @field_validator("server")
+    @classmethod
+    def _port_exists(cls, value: str) -> str:
+        if not 1 <= int(value.rpartition(":")[2]) <= 65535:
+            raise ValueError("the port must be 1 to 65535")
+        return value
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,7 @@ class Site:
 
 
 def read_certificate(path: Path) -> bytes:
-    """The content of a PEM certificate file.
+    """The certificates in a PEM file, without the words that some tools write around them.
 
     Raises
     ------
@@ -125,12 +132,12 @@ def read_certificate(path: Path) -> bytes:
     """
     try:
         content = read_bounded(path, _SMALL_FILE_BYTES)
-        x509.load_pem_x509_certificate(content)
+        certificates = x509.load_pem_x509_certificates(content)
     except (InputError, ValueError) as error:
         raise TrustError(
             f"{path} is not a readable certificate. Give the server's tls/ca.crt, from its operator."
         ) from error
-    return content
+    return b"".join(item.public_bytes(serialization.Encoding.PEM) for item in certificates)
 
 
 def create_site(folder: Path, settings: SiteSettings, ca_certificate: Path) -> Site:
