@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,10 @@ class Landmarker:
     ) -> None:
         self._landmarker.close()
 
+    def detect(self, rgb: NDArray[np.uint8], timestamp_ms: int) -> Any:
+        """MediaPipe's own result for a frame; see :meth:`find`."""
+        return self._landmarker.detect_for_video(self._image(image_format=self._srgb, data=rgb), timestamp_ms)
+
     def find(self, rgb: NDArray[np.uint8], timestamp_ms: int) -> Face | None:
         """The face in a frame, or None.
 
@@ -79,9 +83,7 @@ class Landmarker:
         timestamp_ms : strictly larger than the last frame's.
         """
         height, width = rgb.shape[:2]
-        found = self._landmarker.detect_for_video(
-            self._image(image_format=self._srgb, data=rgb), timestamp_ms
-        )
+        found = self.detect(rgb, timestamp_ms)
         if not found.face_landmarks or not found.facial_transformation_matrixes:
             return None
         points = np.array(

@@ -150,7 +150,7 @@ def _check_metrics(content: RecordDict, frames: int) -> None:
     """Flower's averaging needs the frame count as a metric; it says that and nothing else."""
     metrics = content[METRICS]
     if not isinstance(metrics, MetricRecord) or dict(metrics) != {NUM_EXAMPLES: frames}:
-        raise UpdateRejectedError(f"a reply must hold the one metric {NUM_EXAMPLES}, its report's frame count")
+        raise UpdateRejectedError(f"a reply must hold one metric, {NUM_EXAMPLES}: its report's frames")
     if type(metrics[NUM_EXAMPLES]) is not int:
         raise UpdateRejectedError(f"the metric {NUM_EXAMPLES} must be a whole number")
 

@@ -1,6 +1,7 @@
 """The ``mien`` command: one door, with only the rooms that are installed behind it."""
 
 import importlib
+import os
 import sys
 from importlib.util import find_spec
 from typing import Annotated
@@ -8,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mien_common.errors import MienError
+from mien_common.flower_environment import QUIET_FLOWER
 
 _ROOMS = (
     ("agent", "mien_client.cli"),
@@ -54,6 +56,7 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     """Run the command; an error a person can act on is one line and exit code 1, never a traceback."""
+    os.environ.update(QUIET_FLOWER)
     try:
         build_app()()
     except MienError as error:

@@ -6,27 +6,24 @@ agent each, TLS and enrolment, gRPC between them. Whatever was started is stoppe
 """
 
 import json
-import os
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from mien_common.errors import FederationError, StorageError
+from mien_common.errors import StorageError
 from mien_common.files import make_folder, storage_errors, write_atomic
 from mien_common.messages import TrainingSettings
 from mien_common.schema import AU_V1
 from mien_lab.baselines import Score, local_only, mean_predictor
-from mien_lab.commands import follow, mien, run_mien, run_side_by_side
+from mien_lab.commands import mien, run_side_by_side
+from mien_lab.federation import Federation
 from mien_lab.puppet import PARTICIPANT_FILE, PuppetSettings, make_puppets
-from mien_server.processes import Child, Command, last_line
 
 MARKER: Final = ".mien-demo"
-START_PATIENCE_S: Final = 90.0
 ROUND_DEADLINE_S: Final = 60
 
 Say = Callable[[str], None]
@@ -117,16 +114,19 @@ def run_demo(settings: DemoSettings, out: Path, say: Say, bar: Bar, show: Show) 
         )
         videos = out / "videos"
         make_puppets(puppets, videos, None, lambda done, total: bar("animating", done, total))
+        people = sorted(folder for folder in videos.iterdir() if folder.is_dir())
     with stage("enrolment", f"2/5 A server and {settings.participants} sites: certificates, keys, enrolment"):
-        server, sites = _make_federation(out, videos, settings)
+        federation = Federation(out)
+        names = [f"lab-{number}" for number in range(1, settings.participants + 1)]
+        federation.create({name: _lag_s(folder) for name, folder in zip(names, people, strict=True)})
     with stage("features", "3/5 Each site turns its video into action units, in a process without a network"):
-        _ingest(videos, sites, settings, bar)
+        sites = [federation.site(name) for name in names]
+        _ingest(people, sites, settings, bar)
     with stage("federation", "4/5 Federated training: Flower over gRPC, TLS, one key a site"):
-        events = _federate(out, server, sites, settings, show)
+        rounds = _federate(federation, names, settings, show)
     with stage("baselines", "5/5 For comparison: each site alone, with as many epochs on the same sessions"):
         local = local_only(sites, settings.training, settings.rounds, settings.seed)
         constant = mean_predictor(sites)
-    rounds = [event for event in events if event["event"] == "round"]
     seconds["total"] = round(sum(seconds.values()), 1)
     result = DemoResult(
         federated=_score(rounds[-1], "mean_over_recordings"),
@@ -137,7 +137,7 @@ def run_demo(settings: DemoSettings, out: Path, say: Say, bar: Bar, show: Show) 
         seconds=seconds,
         bytes_up=sum(event["bytes_up"] for event in rounds),
         bytes_down=sum(event["bytes_down"] for event in rounds),
-        model=server / "models" / "latest",
+        model=federation.server / "models" / "latest",
     )
     write_atomic(out / "summary.json", (json.dumps(result.summary(), indent=2) + "\n").encode())
     return result
@@ -152,33 +152,12 @@ def _make_room(out: Path) -> None:
         (out / MARKER).touch()
 
 
-def _make_federation(out: Path, videos: Path, settings: DemoSettings) -> tuple[Path, list[Path]]:
-    server = out / "server"
-    port, control_port = _free_ports(2)
-    run_mien(
-        *("server", "init", server, "--listen", "127.0.0.1"),
-        *("--port", port, "--control-port", control_port),
-    )
-    sites = []
-    for number in range(1, settings.participants + 1):
-        site = out / "sites" / f"lab-{number}"
-        puppet = json.loads((videos / f"participant-{number:02d}" / PARTICIPANT_FILE).read_text())
-        make_folder(site.parent)
-        run_mien(
-            *("agent", "init", site, "--name", site.name, "--server", f"127.0.0.1:{port}"),
-            *("--ca", server / "tls" / "ca.crt", "--lag-s", puppet["lag_s"]),
-        )
-        run_mien("server", "enrol", site / "keys" / "site.pub", "--name", site.name, "--dir", server)
-        sites.append(site)
-    return server, sites
-
-
-def _ingest(videos: Path, sites: list[Path], settings: DemoSettings, bar: Bar) -> None:
+def _ingest(people: list[Path], sites: list[Path], settings: DemoSettings, bar: Bar) -> None:
     """Every site ingests its participant's videos; two at a time, the last session held out."""
     commands = []
-    for number, site in enumerate(sites, start=1):
+    for folder, site in zip(people, sites, strict=True):
         for session in range(1, settings.sessions + 1):
-            video = videos / f"participant-{number:02d}" / f"session-{session:02d}.avi"
+            video = folder / f"session-{session:02d}.avi"
             held_out = ["--held-out"] if session == settings.sessions else []
             ratings = video.with_suffix(".csv")
             commands.append(
@@ -196,64 +175,30 @@ def _ingest(videos: Path, sites: list[Path], settings: DemoSettings, bar: Bar) -
 
 
 def _federate(
-    out: Path, server: Path, sites: list[Path], settings: DemoSettings, show: Show
+    federation: Federation, names: list[str], settings: DemoSettings, show: Show
 ) -> list[dict[str, Any]]:
-    """Server and agents up, one run to its end, all of them down again; the run's events."""
-    logs = make_folder(out / "logs")
+    """Server and agents up, one run to its end, all of them down again; the run's rounds."""
     training = settings.training
-    with ExitStack() as started:
-        up = _keep_up("server", mien("server", "up", "--dir", server), logs, started)
-        _wait_for("ready", up)
-        agents = [_keep_up(site.name, mien("agent", "join", "--site", site), logs, started) for site in sites]
-        for agent in agents:  # all of them, so that the first round has every site and repeats exactly
-            _wait_for("joined", agent)
-        events = []
-        command = mien(
-            *(
-                "server",
-                "run",
-                "--rounds",
-                settings.rounds,
-                "--seed",
-                settings.seed,
-                "--dir",
-                server,
-                "--json",
-            ),
-            *("--deadline", ROUND_DEADLINE_S, "--local-epochs", training.local_epochs),
-            *("--learning-rate", training.learning_rate, "--window-s", training.window_s),
+    with federation:
+        federation.up()
+        federation.join(names)
+        events = federation.run(
+            *("--rounds", settings.rounds, "--seed", settings.seed, "--deadline", ROUND_DEADLINE_S),
+            *("--local-epochs", training.local_epochs, "--learning-rate", training.learning_rate),
+            *("--window-s", training.window_s),
         )
-        with closing(follow(command)) as lines:
-            for line in lines:
-                events.append(json.loads(line))
-                show(events[-1])
-        return events
+        rounds = []
+        with closing(events):
+            for event in events:
+                show(event)
+                if event["event"] == "round":
+                    rounds.append(event)
+        return rounds
 
 
-def _keep_up(name: str, arguments: list[str], logs: Path, started: ExitStack) -> Child:
-    child = Child(Command(name, arguments, os.environ, logs / f"{name}.log"))
-    started.callback(child.stop)
-    child.start()
-    return child
-
-
-def _wait_for(word: str, child: Child) -> None:
-    """Wait until the child's log holds ``word``."""
-    end = time.monotonic() + START_PATIENCE_S
-    log = child.command.log_file
-    while word not in log.read_text(errors="replace"):
-        if child.process is None or child.process.poll() is not None or time.monotonic() > end:
-            raise FederationError(f"{child.command.name} did not come up: {last_line(log)}. Its log: {log}")
-        time.sleep(0.1)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports on loopback that nobody listens on now."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for free in sockets:
-            free.bind(("127.0.0.1", 0))
-        return [int(free.getsockname()[1]) for free in sockets]
+def _lag_s(puppet: Path) -> float:
+    """The lag the puppet's ratings were made with; a real site would know or estimate its own."""
+    return float(json.loads((puppet / PARTICIPANT_FILE).read_text())["lag_s"])
 
 
 def _score(event: dict[str, Any], rule: str) -> Score:

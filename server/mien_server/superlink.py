@@ -22,6 +22,7 @@ from typing import Final
 
 from mien_common.errors import FederationError, MienError
 from mien_common.files import make_folder, write_atomic
+from mien_common.flower_environment import QUIET_FLOWER
 from mien_server.certificates import check_certificates
 from mien_server.control import Control
 from mien_server.enrolment import register
@@ -144,10 +145,7 @@ def _environment(folder: ServerFolder) -> dict[str, str]:
         # Flower starts its own helpers by name, so they must be the ones beside this interpreter.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         "FLWR_HOME": str(home),
-        # Nothing phones home, and nothing is installed while running.
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+        **QUIET_FLOWER,
         "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",
         SERVER_DIR_VARIABLE: str(folder.path),
     }
