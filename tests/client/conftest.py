@@ -13,11 +13,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from flwr.app import Message, Metadata, RecordDict
+from flwr.app.message.message import make_message
 from numpy.typing import NDArray
 from skimage import data
 
-from flwr.app import Message, Metadata, RecordDict
-from flwr.app.message.message import make_message
 from mien_client.features import Features, clock_for
 from mien_client.sessions import Session, session_record
 from mien_client.site import Site, SiteSettings, create_site
@@ -30,7 +30,9 @@ REAL_CLIPS = Path(__file__).parents[3] / "shared" / "media" / "faces"
 class MakeSession(Protocol):
     """Makes a session; see the fixture of this name."""
 
-    def __call__(self, session_id: str, *, seconds: float = 4.0, seed: int = 0, **changes: Any) -> Session: ...
+    def __call__(
+        self, session_id: str, *, seconds: float = 4.0, seed: int = 0, **changes: Any
+    ) -> Session: ...
 
 
 class MakeVideo(Protocol):

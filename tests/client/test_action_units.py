@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
 from mien_client import landmarks
 from mien_client.action_units import canonical_points, measure, rotation_angles
 from mien_client.landmarks import Face, Landmarker
 from mien_common.errors import ConfinementError
 from mien_common.schema import AU_CHANNELS, STATIC_CHANNELS
-from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 ANGLES = st.tuples(st.floats(-1.2, 1.2), st.floats(-1.2, 1.2), st.floats(-1.2, 1.2))
 

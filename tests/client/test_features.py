@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.interpolate import interp1d
+
 from mien_client.face_process import Observation
 from mien_client.features import clock_for, features_of, resample
 from mien_common.errors import ShapeError
 from mien_common.schema import AU_V1, STATIC_CHANNELS
-from numpy.typing import NDArray
-from scipy.interpolate import interp1d
 
 STATIC = len(STATIC_CHANNELS)
 

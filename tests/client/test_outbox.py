@@ -88,7 +88,9 @@ def lines(receipts: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in receipts.read_text().splitlines()] if receipts.exists() else []
 
 
-def test_an_update_leaves_with_a_receipt_of_its_bytes_and_hash(receipts: Path, order: Message, reply: Reply) -> None:
+def test_an_update_leaves_with_a_receipt_of_its_bytes_and_hash(
+    receipts: Path, order: Message, reply: Reply
+) -> None:
     message = reply(update())
     parcel = Outbox(receipts).clear(message, SMALL)
     payload = message.content[ARRAYS][FLAT].data + REPORT.model_dump_json().encode()
@@ -171,7 +173,9 @@ NOT_AN_ANSWER = {
 
 
 @pytest.mark.parametrize("kind", NOT_AN_ANSWER)
-def test_anything_else_is_refused_and_leaves_no_receipt(receipts: Path, kind: str, order: Message, reply: Reply) -> None:
+def test_anything_else_is_refused_and_leaves_no_receipt(
+    receipts: Path, kind: str, order: Message, reply: Reply
+) -> None:
     with pytest.raises((UpdateRejectedError, FederationError)):
         Outbox(receipts).clear(reply(NOT_AN_ANSWER[kind]), SMALL)
     assert lines(receipts) == []
@@ -183,8 +187,12 @@ def test_an_update_of_another_architecture_is_refused(receipts: Path, order: Mes
     assert lines(receipts) == []
 
 
-@pytest.mark.parametrize("error", [StorageError("cannot write /home/anna/anna-in-tears.mp4"), ValueError("P16")])
-def test_of_an_error_only_its_kind_leaves(receipts: Path, error: Exception, order: Message, reply: Reply) -> None:
+@pytest.mark.parametrize(
+    "error", [StorageError("cannot write /home/anna/anna-in-tears.mp4"), ValueError("P16")]
+)
+def test_of_an_error_only_its_kind_leaves(
+    receipts: Path, error: Exception, order: Message, reply: Reply
+) -> None:
     parcel = Outbox(receipts).refuse(order, error)
     assert parcel.message.has_error()
     said = f"{parcel.message.error.code} {parcel.message.error.reason}"
@@ -194,7 +202,9 @@ def test_of_an_error_only_its_kind_leaves(receipts: Path, error: Exception, orde
     assert lines(receipts)[0]["sha256"] == hashlib.sha256(parcel.message.error.reason.encode()).hexdigest()
 
 
-def test_an_error_reply_of_the_app_does_not_pass_the_front_door(receipts: Path, order: Message, reply: Reply) -> None:
+def test_an_error_reply_of_the_app_does_not_pass_the_front_door(
+    receipts: Path, order: Message, reply: Reply
+) -> None:
     broken = Outbox(receipts).refuse(order, ValueError()).message
     with pytest.raises(UpdateRejectedError, match="refuse"):
         Outbox(receipts).clear(broken, SMALL)
@@ -209,7 +219,9 @@ def test_without_a_receipt_nothing_leaves(tmp_path: Path, order: Message, reply:
             Outbox(place).refuse(order, ValueError())
 
 
-def test_without_room_for_a_whole_receipt_nothing_leaves(small_disk: Path, order: Message, reply: Reply) -> None:
+def test_without_room_for_a_whole_receipt_nothing_leaves(
+    small_disk: Path, order: Message, reply: Reply
+) -> None:
     receipts = small_disk / "receipts.jsonl"
     with receipts.open("wb", buffering=0) as file:
         file.write(b"\n" * (128 * 1024 - 40))
@@ -228,7 +240,9 @@ def test_a_parcel_cannot_be_made_elsewhere(reply: Reply) -> None:
             Parcel(reply(update()), receipt, door)
 
 
-def test_a_refusal_says_what_without_repeating_the_content(receipts: Path, order: Message, reply: Reply) -> None:
+def test_a_refusal_says_what_without_repeating_the_content(
+    receipts: Path, order: Message, reply: Reply
+) -> None:
     with pytest.raises(MienError) as raised:
         Outbox(receipts).clear(reply(NOT_AN_ANSWER["text for a document"]), SMALL)
     assert "happy" not in str(raised.value)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mien_client.features import clock_for
 from mien_client.ratings import Ratings, on_clock, read_ratings
 from mien_common.errors import RatingsError
@@ -114,9 +115,7 @@ LINES = st.lists(CELLS, min_size=1, max_size=4).map(",".join)
 
 
 @given(st.lists(LINES, max_size=8).map("\n".join))
-def test_no_table_can_do_more_than_be_refused(
-    tmp_path_factory: pytest.TempPathFactory, lines: str
-) -> None:
+def test_no_table_can_do_more_than_be_refused(tmp_path_factory: pytest.TempPathFactory, lines: str) -> None:
     check((HEADER + lines).encode(), tmp_path_factory.getbasetemp() / "fuzzed.csv")
 
 

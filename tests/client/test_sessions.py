@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mien_client.sessions import Session, read_session, session_folders, session_record, write_session
 from mien_common.errors import SessionError, StorageError
 
@@ -109,7 +110,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "other channels": (lambda f: edit(f, channels=["AU01_r"]), "Ingest the video again with this version"),
     "other rate": (lambda f: edit(f, rate_hz=50.0), "Ingest the video again"),
     "no features": (lambda f: (f / "features.parquet").unlink(), r"features\.parquet cannot be read"),
-    "cut features": (lambda f: os.truncate(f / "features.parquet", 5000), r"features\.parquet cannot be read"),
+    "cut features": (
+        lambda f: os.truncate(f / "features.parquet", 5000),
+        r"features\.parquet cannot be read",
+    ),
     "empty features": (lambda f: os.truncate(f / "features.parquet", 0), r"features\.parquet cannot be read"),
     "no ratings": (lambda f: (f / "ratings.parquet").unlink(), r"ratings\.parquet cannot be read"),
     "no rating column": (

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from mien_client.system_libraries import APT_PACKAGES, loadable, require_system_libraries
 from mien_common.errors import SystemLibraryError
 

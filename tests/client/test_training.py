@@ -9,16 +9,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
+from numpy.typing import NDArray
+
 from mien_client import training
 from mien_client.features import Features, clock_for
 from mien_client.sessions import Session
 from mien_client.training import Recording, ccc_loss, evaluate, fit_scaler, predict, recording_of, train
-from mien_common.architecture import Architecture, build
+from mien_common.architecture import Architecture
 from mien_common.ccc import ccc, ccc_from_moments
 from mien_common.errors import SessionError, SettingsError
 from mien_common.messages import TrainingSettings
+from mien_common.network import build
 from mien_common.weights import weights_of
-from numpy.typing import NDArray
 
 Make = Callable[..., Session]
 CPU = torch.device("cpu")
@@ -222,7 +224,9 @@ def test_recordings_too_short_to_hide_a_frame_in_are_left_out() -> None:
 def test_windows_hold_every_frame_once(frames: int, length: int, data: st.DataObject) -> None:
     offset = data.draw(st.integers(0, length - 1))
     number = np.arange(frames, dtype=np.float32)
-    recording = Recording(np.repeat(number[:, None], 40, 1), number[:, None].repeat(2, 1), np.ones(frames, bool))
+    recording = Recording(
+        np.repeat(number[:, None], 40, 1), number[:, None].repeat(2, 1), np.ones(frames, bool)
+    )
     windows = training._windows(recording, length, offset)
     assert all(len(window.counts) == length for window in windows)
     kept = np.concatenate([window.targets[window.counts, 0] for window in windows])

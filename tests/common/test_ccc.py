@@ -7,10 +7,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
-from mien_common.ccc import Moments, ccc, ccc_from_moments, moments
-from mien_common.errors import ShapeError
 from numpy.typing import NDArray
 from scipy import stats
+
+from mien_common.ccc import Moments, ccc, ccc_from_moments, moments
+from mien_common.errors import ShapeError
 
 Trace = NDArray[np.float64]
 Pair = tuple[Trace, Trace]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from mien_common.errors import InputError, StorageError
 from mien_common.files import make_folder, new_folder, read_bounded, sha256_of, write_atomic
 

@@ -8,6 +8,7 @@ import pytest
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mien_common.architecture import Architecture
 from mien_common.ccc import Moments
 from mien_common.errors import FederationError
@@ -181,9 +182,7 @@ def test_sums_that_no_recording_can_have_are_refused(wrong: dict[str, float]) ->
     def report(valence: dict[str, float]) -> RecordDict:
         recording = {"valence": valence, "arousal": MOMENTS}
         return sent(
-            json.dumps(
-                {"site": "a", "round": 1, "recordings": [recording], "seconds": 1, "bytes_down": 1}
-            )
+            json.dumps({"site": "a", "round": 1, "recordings": [recording], "seconds": 1, "bytes_down": 1})
         )
 
     unpack(report(MOMENTS), EvaluateReport)

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
-from mien_common.architecture import Architecture, build
+
+from mien_common.architecture import Architecture
 from mien_common.errors import InputError, ModelError, StorageError
+from mien_common.network import build
 from mien_common.published import Agreement, Contribution, ModelCard, publish, read_card, read_published
 from mien_common.schema import AU_V1
 from mien_common.weights import to_safetensors, weights_of
@@ -129,7 +131,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "other channels": (lambda model: edit_card(model, channels=["AU01_r"]), "trained on the schema"),
     "other rate": (lambda model: edit_card(model, rate_hz=50.0), "trained on the schema"),
-    "other targets": (lambda model: edit_card(model, targets=["arousal", "valence"]), "trained on the schema"),
+    "other targets": (
+        lambda model: edit_card(model, targets=["arousal", "valence"]),
+        "trained on the schema",
+    ),
 }
 
 

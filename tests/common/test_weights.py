@@ -11,8 +11,10 @@ import pytest
 from flwr.app import Array, ArrayRecord
 from hypothesis import given
 from hypothesis import strategies as st
-from mien_common.architecture import Architecture, build
+
+from mien_common.architecture import Architecture
 from mien_common.errors import ModelError, UpdateRejectedError
+from mien_common.network import build
 from mien_common.weights import (
     FLAT,
     Weights,
@@ -190,7 +192,9 @@ def test_an_empty_zip_and_a_real_one_are_refused() -> None:
         ("float32", (COUNT,), "something else"),
     ],
 )
-def test_a_label_that_is_not_the_arrays_own_is_refused(dtype: str, shape: tuple[int, ...], stype: str) -> None:
+def test_a_label_that_is_not_the_arrays_own_is_refused(
+    dtype: str, shape: tuple[int, ...], stype: str
+) -> None:
     """Labels travel too: what they say must follow from the architecture."""
     data = to_record(WEIGHTS)[FLAT].data
     with pytest.raises(UpdateRejectedError):

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from mien_common.architecture import Architecture, build
-from mien_common.weights import shapes_of, weights_of
 from pydantic import ValidationError
+
+from mien_common.architecture import Architecture
+from mien_common.network import build
+from mien_common.weights import shapes_of, weights_of
 
 SMALL = Architecture(hidden_units=8, layers=2)
 
