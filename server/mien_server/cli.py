@@ -204,7 +204,7 @@ def run(
     from mien_common.messages import TrainingSettings
     from mien_server.enrolment import read_sites
     from mien_server.folder import open_folder
-    from mien_server.logs import interrupt_on_sigterm
+    from mien_server.logs import interrupt_on_signals
     from mien_server.run_settings import checked, majority
     from mien_server.run_watch import run_and_follow
 
@@ -224,7 +224,7 @@ def run(
             "training": training,
         }
     )
-    interrupt_on_sigterm()
+    interrupt_on_signals()
     try:
         with contextlib.closing(run_and_follow(opened, settings)) as events:
             for event in events:

@@ -35,6 +35,8 @@ from mien_server.folder import ServerFolder
 
 FAB_FILES: Final = ("pyproject.toml", "LICENSE")
 PULL_BACKOFF_S: Final = 0.02
+UPLOAD_PATIENCE_S: Final = 20.0
+"""How long the arrays of an announced reply may take to arrive."""
 
 Answer = TypeVar("Answer")
 
@@ -129,9 +131,13 @@ def quicken_grid() -> None:
 
     A reply is announced before its arrays have arrived. Polling as often as we do, we nearly always
     see the announcement first, and Flower's first back-off (``PULL_INITIAL_BACKOFF``, a default
-    bound at definition) would then cost a second per reply.
+    bound at definition) would then cost a second per reply. And a site that died in between would hold
+    up every other reply, and the round's deadline, until Flower gave up on it minutes later.
     """
-    http_grid.__dict__["pull_objects"] = functools.partial(pull_objects, initial_backoff=PULL_BACKOFF_S)
+    if not isinstance(http_grid.pull_objects, functools.partial):
+        http_grid.pull_objects = functools.partial(  # type: ignore[assignment]
+            http_grid.pull_objects, initial_backoff=PULL_BACKOFF_S, max_time=UPLOAD_PATIENCE_S
+        )
 
 
 def _reason(response: httpx.Response) -> str:

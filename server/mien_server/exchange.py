@@ -82,6 +82,8 @@ def exchange(
             failed[sites[node]] = "the server could not queue a message for it"
     pause_s, next_presence = POLL_FIRST_S, clock.monotonic() + PRESENCE_POLL_S
     while waiting:
+        # Before pulling: a reply that was slow to arrive must not cost the others their last chance.
+        is_over = clock.monotonic() >= end
         for reply in grid.pull_messages(list(waiting)):
             asked = reply.metadata.reply_to_message_id
             if asked in waiting:
@@ -90,7 +92,7 @@ def exchange(
         now = clock.monotonic()
         if not waiting:
             break
-        if now >= end:
+        if is_over:
             failed |= {sites[node]: f"no answer within {deadline_s:g} s" for node in waiting.values()}
             break
         if len(found) >= quorum and now >= next_presence:

@@ -1,10 +1,12 @@
 """The journal of a run: one JSON line per event, on disk before the run goes on.
 
 Written by the ServerApp, followed by ``mien server run``. Every line has ``event`` and ``time``; the
-events are ``started``, ``waiting``, ``round``, ``round_failed``, ``finished`` and ``failed``.
+events are ``started``, ``waiting``, ``round``, ``round_failed``, and last
+``finished``, ``failed`` or ``stopped``.
 """
 
 import datetime as dt
+import fcntl
 import json
 import math
 import os
@@ -21,10 +23,21 @@ Event = dict[str, Any]
 
 
 class Journal:
-    """Appends events to ``rounds.jsonl`` of the run in ``path``."""
+    """Appends events to ``rounds.jsonl`` of the run in ``path``.
+
+    As long as it lives it holds a lock on the file, by which a reader knows that somebody writes. The
+    kernel drops the lock when the process dies, however it dies.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._file = path / JOURNAL_FILE
+        file = path / JOURNAL_FILE
+        with storage_errors(file):
+            self._file = file.open("a")
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def close(self) -> None:
+        """Say that no more events will come."""
+        self._file.close()
 
     def write(self, event: str, **values: Any) -> None:
         """Append one event; on return it is on disk.
@@ -39,10 +52,10 @@ class Journal:
             },
             allow_nan=False,
         )
-        with storage_errors(self._file), self._file.open("a") as file:
-            file.write(line + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with storage_errors(Path(self._file.name)):
+            self._file.write(line + "\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
 
 class JournalReader:
@@ -66,6 +79,15 @@ class JournalReader:
         self._position += len(whole)
         for line in whole.splitlines():
             yield json.loads(line)
+
+    def abandoned(self) -> bool:
+        """Whether somebody wrote here and nobody does any more."""
+        try:
+            with self._file.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (FileNotFoundError, BlockingIOError):
+            return False
+        return True
 
 
 def _plain(value: Any) -> Any:

@@ -14,10 +14,14 @@ def log_to_stderr() -> None:
     logger.setLevel(logging.INFO)
 
 
-def interrupt_on_sigterm() -> None:
-    """Let SIGTERM end a command as Ctrl-C does, so that both clean up."""
+def interrupt_on_signals() -> None:
+    """Let SIGTERM end a command as Ctrl-C does, so that both clean up.
+
+    SIGINT is set too: a shell starts its background jobs with SIGINT ignored.
+    """
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)

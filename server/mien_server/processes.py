@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mien_common.errors import FederationError
 from mien_common.files import storage_errors
@@ -22,7 +22,7 @@ BACKOFF_S: Final = (0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
 """Pauses before a child that died is started again; the last one repeats."""
 SETTLED_S: Final = 60.0
 """A child that lived this long starts again at the first pause."""
-STOP_PATIENCE_S: Final = 6.0
+STOP_PATIENCE_S: Final = 4.0
 LOG_LIMIT_BYTES: Final = 16 * 1024 * 1024
 POLL_S: Final = 0.05
 
@@ -68,7 +68,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with(os.getpid()),
+                preexec_fn=die_with(os.getpid()),
             )
         self.started, self.start_again_at = time.monotonic(), None
         log.info("event=started process=%s pid=%d", self.command.name, self.process.pid)
@@ -113,7 +113,7 @@ class Child:
         )
 
 
-def end_group(group: int, patience_s: float = 0.0, leader: "subprocess.Popen[bytes] | None" = None) -> None:
+def end_group(group: int, patience_s: float = 0.0, leader: "subprocess.Popen[Any] | None" = None) -> None:
     """End a process group: SIGTERM, ``patience_s`` to obey, then SIGKILL; return when it is gone."""
     if patience_s and _signal_group(group, signal.SIGTERM):
         _wait_until(lambda: not _group_lives(group, leader), patience_s)
@@ -130,7 +130,7 @@ def last_line(file: Path) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "its log is empty")
 
 
-def _group_lives(group: int, leader: "subprocess.Popen[bytes] | None") -> bool:
+def _group_lives(group: int, leader: "subprocess.Popen[Any] | None") -> bool:
     if leader is not None:
         leader.poll()  # a dead child that nobody asked for still counts as a member of its group
     return _signal_group(group, 0)
@@ -150,7 +150,7 @@ def _wait_until(condition: Callable[[], bool], patience_s: float) -> None:
         time.sleep(POLL_S)
 
 
-def _die_with(parent: int) -> Callable[[], None]:
+def die_with(parent: int) -> Callable[[], None]:
     def ask_the_kernel() -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before the kernel knew

@@ -16,9 +16,9 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 from flwr.serverapp import Grid
 
-from mien_common.architecture import build
 from mien_common.errors import FederationError
 from mien_common.messages import ARRAYS, DOCUMENT, EvaluateReport, RoundOrder, pack, unpack
+from mien_common.network import build
 from mien_common.published import Contribution, ModelCard
 from mien_common.schema import AU_V1
 from mien_common.versions import versions

@@ -50,19 +50,22 @@ def run_and_follow(folder: ServerFolder, settings: RunSettings) -> Generator[Eve
             raise
         ended = False
         try:
-            reader, next_status, status = JournalReader(path), time.monotonic() + STATUS_POLL_S, None
-            last_seen = time.monotonic()
+            reader, status, abandoned = JournalReader(path), None, False
+            last_seen, next_status = time.monotonic(), time.monotonic() + STATUS_POLL_S
             while True:
                 for event in reader.new():
-                    ended = event["event"] in {"finished", "failed"}
+                    ended = event["event"] in {"finished", "failed", "stopped"}
                     yield event
                     if event["event"] == "failed":
                         raise FederationError(f"the run {path.name} failed: {event['error']}")
+                    if event["event"] == "stopped":
+                        raise FederationError(f"the run {path.name} was stopped; is the server still up?")
                 if ended:
                     return
-                if status is not None and status.finished:
-                    ended = True
+                # Asked before the events were read, so that none of its last ones is missed.
+                if abandoned or (status is not None and status.finished):
                     raise _died(folder, path.name, status)
+                abandoned = reader.abandoned()
                 if time.monotonic() >= next_status:
                     try:
                         status, last_seen = control.run_status(run_id), time.monotonic()
@@ -77,10 +80,11 @@ def run_and_follow(folder: ServerFolder, settings: RunSettings) -> Generator[Eve
                     control.stop_run(run_id)
 
 
-def _died(folder: ServerFolder, run: str, status: RunStatus) -> FederationError:
-    if status.stopped:
+def _died(folder: ServerFolder, run: str, status: RunStatus | None) -> FederationError:
+    if status is not None and status.stopped:
         return FederationError(f"the run {run} was stopped: {status.details or 'by another command'}")
+    details = (status.details if status is not None else "") or "its ServerApp died"
     return FederationError(
-        f"the run {run} ended before its last round: {status.details or 'its ServerApp died'}. "
+        f"the run {run} ended before its last round: {details}. "
         f"See {folder.runs / run / 'server_app.log'} and {folder.logs / 'superlink.log'}"
     )

@@ -2,7 +2,11 @@
 
 import logging
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -21,6 +25,10 @@ app = ServerApp()
 log = logging.getLogger("mien_server")
 
 
+class _StoppedBySignal(BaseException):
+    """Somebody stopped the run, or the server."""
+
+
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Conduct the run named in ``context.run_config``; its outcome is the journal's last event."""
@@ -34,9 +42,14 @@ def main(grid: Grid, context: Context) -> None:
     journal = Journal(run)
     _log_to(run / LOG_FILE)
     quicken_grid()
+    came: list[int] = []
     try:
-        enrolled = {site.node_id: site.name for site in read_sites(folder) if site.node_id is not None}
-        Rounds(grid, enrolled, settings, name, folder.models, journal).conduct()
+        with _signals_raise(came):
+            enrolled = {site.node_id: site.name for site in read_sites(folder) if site.node_id is not None}
+            Rounds(grid, enrolled, settings, name, folder.models, journal).conduct()
+    except _StoppedBySignal:
+        journal.write("stopped", run=name)
+        log.warning("event=run_stopped run=%s signal=%d", name, came[0])
     except MienError as error:
         journal.write("failed", run=name, error=str(error))
         log.error("event=run_failed run=%s error=%s", name, error)
@@ -46,6 +59,30 @@ def main(grid: Grid, context: Context) -> None:
         reason = f"{type(error).__name__}: {error}. The whole story is in {run / LOG_FILE}"
         journal.write("failed", run=name, error=reason)
         raise FederationError(reason) from error
+    finally:
+        journal.close()
+    if came:
+        signal.raise_signal(came[0])  # now for Flower, which says goodbye to the SuperLink and exits
+
+
+@contextmanager
+def _signals_raise(came: list[int]) -> Iterator[None]:
+    """Turn the first SIGINT or SIGTERM into an exception, so that the journal gets its last line.
+
+    Flower's own handler exits from within whatever call the signal happened to interrupt.
+    """
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if not came:
+            came.append(number)
+            raise _StoppedBySignal
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _log_to(file: Path) -> None:
