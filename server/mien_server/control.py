@@ -134,10 +134,9 @@ def quicken_grid() -> None:
     bound at definition) would then cost a second per reply. And a site that died in between would hold
     up every other reply, and the round's deadline, until Flower gave up on it minutes later.
     """
-    if not isinstance(http_grid.pull_objects, functools.partial):
-        http_grid.pull_objects = functools.partial(  # type: ignore[assignment]
-            http_grid.pull_objects, initial_backoff=PULL_BACKOFF_S, max_time=UPLOAD_PATIENCE_S
-        )
+    http_grid.__dict__["pull_objects"] = functools.partial(
+        pull_objects, initial_backoff=PULL_BACKOFF_S, max_time=UPLOAD_PATIENCE_S
+    )
 
 
 def _reason(response: httpx.Response) -> str:

@@ -7,6 +7,7 @@ with the running SuperLink, which refuses all others.
 import base64
 import fcntl
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mien_common.errors import InputError, SettingsError, TrustError
 from mien_common.files import read_bounded, storage_errors, write_atomic
+from mien_common.messages import SITE_NAME_PATTERN
 from mien_server.control import Control
 from mien_server.folder import ServerFolder
 
@@ -123,11 +125,6 @@ def public_key_pem(site: Site) -> bytes:
 
 
 def _check_name(name: str) -> None:
-    # Here and not above: the messages bring PyTorch along, which `server up` has no other use for.
-    import re
-
-    from mien_common.messages import SITE_NAME_PATTERN
-
     if not re.fullmatch(SITE_NAME_PATTERN, name):
         raise SettingsError(
             f"{name!r} cannot be a site's name: use at most 32 lower-case letters, "

@@ -151,6 +151,8 @@ def _wait_until(condition: Callable[[], bool], patience_s: float) -> None:
 
 
 def die_with(parent: int) -> Callable[[], None]:
+    """For ``preexec_fn``: the new process is killed when its parent, ``parent``, dies."""
+
     def ask_the_kernel() -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before the kernel knew
