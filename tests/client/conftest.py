@@ -113,7 +113,8 @@ def make_order() -> Callable[[RecordDict, str], Message]:
 @pytest.fixture(scope="session")
 def astronaut() -> Image:
     """640×480 BGR of a face: NASA's public-domain portrait of Eileen Collins, out of scikit-image."""
-    return np.ascontiguousarray(cv2.resize(data.astronaut()[:384, :512], (640, 480))[..., ::-1])
+    rgb: Image = data.astronaut()  # type: ignore[no-untyped-call]  # scikit-image has no types
+    return np.array(cv2.resize(rgb[:384, :512], (640, 480))[..., ::-1], np.uint8)
 
 
 @pytest.fixture(scope="session")

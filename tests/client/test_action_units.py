@@ -47,7 +47,7 @@ def filmed(
 ) -> NDArray[np.float32]:
     """Points as the landmarker gives them: turned, in pixels, y down and z away from the camera."""
     turned = rotation.apply(points) * size
-    return (turned * (1, -1, -1) + (*at, 0)).astype(np.float32)
+    return np.asarray(turned * (1, -1, -1) + (*at, 0), np.float32)
 
 
 def face(

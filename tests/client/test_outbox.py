@@ -93,7 +93,7 @@ def test_an_update_leaves_with_a_receipt_of_its_bytes_and_hash(
 ) -> None:
     message = reply(update())
     parcel = Outbox(receipts).clear(message, SMALL)
-    payload = message.content[ARRAYS][FLAT].data + REPORT.model_dump_json().encode()
+    payload = message.content.array_records[ARRAYS][FLAT].data + REPORT.model_dump_json().encode()
     assert parcel.message is message
     assert lines(receipts) == [parcel.receipt.__dict__]
     (receipt,) = lines(receipts)
@@ -102,7 +102,7 @@ def test_an_update_leaves_with_a_receipt_of_its_bytes_and_hash(
     assert receipt["sha256"] == hashlib.sha256(payload).hexdigest()
 
 
-def test_an_evaluation_leaves_with_a_receipt(receipts: Path, order: Message, reply: Reply) -> None:
+def test_an_evaluation_leaves_with_a_receipt(receipts: Path, reply: Reply) -> None:
     parcel = Outbox(receipts).clear(reply(evaluation()), SMALL)
     payload = EVALUATION.model_dump_json().encode()
     assert parcel.receipt.kind == "evaluation"
@@ -173,15 +173,13 @@ NOT_AN_ANSWER = {
 
 
 @pytest.mark.parametrize("kind", NOT_AN_ANSWER)
-def test_anything_else_is_refused_and_leaves_no_receipt(
-    receipts: Path, kind: str, order: Message, reply: Reply
-) -> None:
+def test_anything_else_is_refused_and_leaves_no_receipt(receipts: Path, kind: str, reply: Reply) -> None:
     with pytest.raises((UpdateRejectedError, FederationError)):
         Outbox(receipts).clear(reply(NOT_AN_ANSWER[kind]), SMALL)
     assert lines(receipts) == []
 
 
-def test_an_update_of_another_architecture_is_refused(receipts: Path, order: Message, reply: Reply) -> None:
+def test_an_update_of_another_architecture_is_refused(receipts: Path, reply: Reply) -> None:
     with pytest.raises(UpdateRejectedError):
         Outbox(receipts).clear(reply(update()), Architecture(hidden_units=3, layers=1))
     assert lines(receipts) == []
@@ -190,21 +188,18 @@ def test_an_update_of_another_architecture_is_refused(receipts: Path, order: Mes
 @pytest.mark.parametrize(
     "error", [StorageError("cannot write /home/anna/anna-in-tears.mp4"), ValueError("P16")]
 )
-def test_of_an_error_only_its_kind_leaves(
-    receipts: Path, error: Exception, order: Message, reply: Reply
-) -> None:
+def test_of_an_error_only_its_kind_leaves(receipts: Path, error: Exception, order: Message) -> None:
     parcel = Outbox(receipts).refuse(order, error)
     assert parcel.message.has_error()
+    reason = str(parcel.message.error.reason)
     said = f"{parcel.message.error.code} {parcel.message.error.reason}"
     assert type(error).__name__ in said
     assert not any(word in said for word in ("anna", "P16", "mp4", "/", "\\"))
     assert parcel.message.metadata.reply_to_message_id == "order-1"
-    assert lines(receipts)[0]["sha256"] == hashlib.sha256(parcel.message.error.reason.encode()).hexdigest()
+    assert lines(receipts)[0]["sha256"] == hashlib.sha256(reason.encode()).hexdigest()
 
 
-def test_an_error_reply_of_the_app_does_not_pass_the_front_door(
-    receipts: Path, order: Message, reply: Reply
-) -> None:
+def test_an_error_reply_of_the_app_does_not_pass_the_front_door(receipts: Path, order: Message) -> None:
     broken = Outbox(receipts).refuse(order, ValueError()).message
     with pytest.raises(UpdateRejectedError, match="refuse"):
         Outbox(receipts).clear(broken, SMALL)
@@ -219,15 +214,13 @@ def test_without_a_receipt_nothing_leaves(tmp_path: Path, order: Message, reply:
             Outbox(place).refuse(order, ValueError())
 
 
-def test_without_room_for_a_whole_receipt_nothing_leaves(
-    small_disk: Path, order: Message, reply: Reply
-) -> None:
+def test_without_room_for_a_whole_receipt_nothing_leaves(small_disk: Path, reply: Reply) -> None:
     receipts = small_disk / "receipts.jsonl"
     with receipts.open("wb", buffering=0) as file:
         file.write(b"\n" * (128 * 1024 - 40))
     assert os.statvfs(small_disk).f_bfree <= 1
-    with pytest.raises(StorageError, match=os.strerror(errno.ENOSPC)):
-        for _ in range(50):
+    for _ in range(3):
+        with pytest.raises(StorageError, match=os.strerror(errno.ENOSPC)):
             Outbox(receipts).clear(reply(evaluation()), SMALL)
     whole = receipts.read_bytes().strip(b"\n").splitlines()
     assert all(json.loads(line) for line in whole), "a receipt was cut in the middle"
@@ -240,9 +233,7 @@ def test_a_parcel_cannot_be_made_elsewhere(reply: Reply) -> None:
             Parcel(reply(update()), receipt, door)
 
 
-def test_a_refusal_says_what_without_repeating_the_content(
-    receipts: Path, order: Message, reply: Reply
-) -> None:
+def test_a_refusal_says_what_without_repeating_the_content(receipts: Path, reply: Reply) -> None:
     with pytest.raises(MienError) as raised:
         Outbox(receipts).clear(reply(NOT_AN_ANSWER["text for a document"]), SMALL)
     assert "happy" not in str(raised.value)

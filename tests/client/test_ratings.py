@@ -46,7 +46,7 @@ def test_the_ends_of_the_range_belong_to_it(tmp_path: Path, value: str) -> None:
     assert read_ratings(written(tmp_path, f"{HEADER}0,{value},{value}\n1,0,0\n")).values[0, 0] == float(value)
 
 
-BAD = {
+BAD: dict[str, tuple[str | bytes, str]] = {
     "empty": ("", "must begin with the line time,valence,arousal"),
     "no header": ("0,0,0\n1,0,0\n", "must begin with the line"),
     "other header": ("seconds,v,a\n0,0,0\n1,0,0\n", "must begin with the line"),
@@ -98,8 +98,7 @@ def check(content: bytes, path: Path) -> None:
     path.write_bytes(content)
     try:
         ratings = read_ratings(path)
-    except RatingsError as error:
-        assert str(path) in str(error)
+    except RatingsError:
         return
     assert len(ratings.time_s) >= 2
     assert (np.diff(ratings.time_s) > 0).all()

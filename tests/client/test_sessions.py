@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -193,8 +193,8 @@ def test_damaged_bytes_can_do_no_more_than_be_refused(
     path.write_bytes(content[: len(content) - cut])
     try:
         session = read_session(kept)
-    except SessionError as error:
-        assert str(kept) in str(error)
+    except SessionError:
+        return
     else:
         assert whole.ratings is not None
         assert np.array_equal(session.features.values, whole.features.values, equal_nan=True)
@@ -217,4 +217,4 @@ def test_a_file_name_that_is_no_text_is_kept_readable(tmp_path: Path, make_sessi
         source_sha256="0" * 64,
     )
     folder = write_session(tmp_path, Session(record, session.features, session.ratings))
-    assert cast(str, read_session(folder).record.source_name).startswith("caf")
+    assert read_session(folder).record.source_name.startswith("caf")

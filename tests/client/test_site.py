@@ -114,7 +114,7 @@ def test_a_key_that_is_none_is_refused(site: Site, content: bytes, message: str)
 
 def test_a_missing_key_is_refused(site: Site) -> None:
     site.private_key_file.unlink()
-    with pytest.raises(TrustError, match="is not a usable private key. Restore it"):
+    with pytest.raises(TrustError, match=r"is not a usable private key\. Restore it"):
         site.private_key()
 
 

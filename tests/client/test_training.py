@@ -65,7 +65,7 @@ def test_frames_that_do_not_count_have_no_influence_on_the_loss(
     changed = torch.from_numpy(spoilt[1]).requires_grad_()
     found = ccc_loss(changed, *tensors(spoilt[0], counts))
     assert float(found.detach()) == pytest.approx(float(expected), abs=1e-9)
-    found.backward()
+    found.backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
     assert changed.grad is not None
     assert not changed.grad[torch.from_numpy(~counts)].any(), "a masked frame pulls at the network"
 
@@ -73,7 +73,7 @@ def test_frames_that_do_not_count_have_no_influence_on_the_loss(
 def test_the_loss_stays_finite_for_constant_traces() -> None:
     constant = torch.zeros(1, 20, 2, requires_grad=True)
     loss = ccc_loss(constant, torch.zeros(1, 20, 2), torch.ones(1, 20, dtype=torch.bool))
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
     assert float(loss.detach()) == pytest.approx(1.0)
     assert constant.grad is not None
     assert bool(constant.grad.isfinite().all())

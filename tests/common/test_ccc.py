@@ -1,6 +1,7 @@
 """The concordance correlation coefficient, against NumPy's covariance and Pearson's r."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def test_pooled_pieces_are_the_whole(pair: Pair, cuts: list[int]) -> None:
     x, y = pair
     edges = [0, *sorted(min(cut, len(x)) for cut in cuts), len(x)]
     pooled = sum(
-        (moments(x[start:end], y[start:end]) for start, end in zip(edges, edges[1:], strict=False)),
+        (moments(x[start:end], y[start:end]) for start, end in pairwise(edges)),
         start=Moments(),
     )
     assert pooled.n == len(x)

@@ -40,12 +40,13 @@ def test_a_full_disk_leaves_the_old_file(small_disk: Path) -> None:
 
 
 def test_a_full_disk_leaves_no_half_folder(small_disk: Path) -> None:
-    with (
-        pytest.raises(StorageError, match="No space left on device"),
-        new_folder(small_disk / "session") as draft,
-    ):
-        write_atomic(draft / "small", b"x" * 1000)
-        (draft / "large").write_bytes(b"x" * 500_000)
+    def fill() -> None:
+        with new_folder(small_disk / "session") as draft:
+            write_atomic(draft / "small", b"x" * 1000)
+            (draft / "large").write_bytes(b"x" * 500_000)
+
+    with pytest.raises(StorageError, match="No space left on device"):
+        fill()
     assert everything_under(small_disk) == []
 
 
@@ -103,9 +104,13 @@ def test_a_new_folder_appears_only_when_it_is_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [ValueError("wrong"), KeyboardInterrupt()])
 def test_an_interrupted_folder_leaves_nothing(tmp_path: Path, error: BaseException) -> None:
-    with pytest.raises(type(error)), new_folder(tmp_path / "session") as draft:
-        (draft / "a").write_text("1")
-        raise error
+    def stop_half_way() -> None:
+        with new_folder(tmp_path / "session") as draft:
+            (draft / "a").write_text("1")
+            raise error
+
+    with pytest.raises(type(error)):
+        stop_half_way()
     assert everything_under(tmp_path) == []
 
 
