@@ -21,7 +21,9 @@ _NETWORK: Final = (
     *("socket", "socketpair", "connect", "bind", "listen", "accept", "accept4"),
     *("sendto", "sendmsg", "sendmmsg", "recvfrom", "recvmsg", "recvmmsg", "shutdown"),
 )
-_PROGRAMS: Final = ("execve", "execveat", "fork", "vfork", "kill", "rt_sigqueueinfo", "pidfd_send_signal")
+_PROGRAMS: Final = (
+    *("execve", "execveat", "fork", "vfork", "kill", "tkill", "rt_sigqueueinfo", "pidfd_send_signal"),
+)
 _OTHER_PROCESSES: Final = (
     *("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_open", "pidfd_getfd", "process_madvise"),
     *("shmget", "shmat", "msgget", "semget", "mq_open"),
@@ -29,15 +31,27 @@ _OTHER_PROCESSES: Final = (
 _FILE_SYSTEM: Final = (
     *("creat", "unlink", "unlinkat", "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir"),
     *("link", "linkat", "symlink", "symlinkat", "mknod", "mknodat", "truncate"),
-    *("chmod", "fchmod", "fchmodat", "chown", "lchown", "fchown", "fchownat", "utime", "utimes", "utimensat"),
-    *("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr"),
+    *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "lchown", "fchown", "fchownat"),
+    *("utime", "utimes", "utimensat", "futimesat", "open_by_handle_at"),
+    *("setxattr", "lsetxattr", "fsetxattr", "setxattrat"),
+    *("removexattr", "lremovexattr", "fremovexattr", "removexattrat", "file_setattr"),
 )
 _KERNEL: Final = (
     *("io_uring_setup", "io_uring_enter", "io_uring_register", "bpf", "perf_event_open", "userfaultfd"),
     *("mount", "umount2", "pivot_root", "chroot", "unshare", "setns", "move_mount", "open_tree", "fsopen"),
+    *("open_tree_attr", "mount_setattr", "fsmount", "fsconfig", "fspick", "swapon", "acct"),
     *("keyctl", "add_key", "request_key", "kexec_load", "init_module", "finit_module", "delete_module"),
 )
+_NEWER: Final = {
+    **{"fchmodat2": 452, "setxattrat": 463, "removexattrat": 466, "open_tree_attr": 467},
+    **{"file_setattr": 469},
+}
+"""Numbers, the same on every machine, of calls that a kernel may have and an older libseccomp not."""
+
 _WRITE_FLAGS: Final = (os.O_WRONLY, os.O_RDWR, os.O_CREAT, os.O_TRUNC)
+
+_TYPE_INTO_TERMINAL: Final = (0x5412, 0x541C)
+"""TIOCSTI and TIOCLINUX, from asm-generic/ioctls.h: they type into the terminal as if a person did."""
 
 _CLONE_THREAD: Final = 0x00010000
 """From linux/sched.h: a clone with it is a thread of this process, without it a new process."""
@@ -77,11 +91,19 @@ def _load_filter() -> None:
     unknown = seccomp.ERRNO(errno.ENOSYS)
     rules = seccomp.SyscallFilter(defaction=seccomp.ALLOW)
     for name in _NETWORK + _PROGRAMS + _OTHER_PROCESSES + _FILE_SYSTEM + _KERNEL:
-        if seccomp.resolve_syscall(seccomp.Arch.NATIVE, name) >= 0:  # not every machine has each call
-            rules.add_rule(refuse, name)
+        number = seccomp.resolve_syscall(seccomp.Arch.NATIVE, name)
+        if number < 0:  # not every machine has each call
+            number = _NEWER.get(name, -1)
+        if number >= 0:
+            rules.add_rule(refuse, number)
     rules.add_rule(unknown, "clone3")
     rules.add_rule(unknown, "openat2")
     rules.add_rule(refuse, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, _CLONE_THREAD, 0))
+    # Threads may signal each other, as abort() does, and nobody else.
+    rules.add_rule(refuse, "tgkill", seccomp.Arg(0, seccomp.NE, os.getpid()))
+    rules.add_rule(refuse, "rt_tgsigqueueinfo", seccomp.Arg(0, seccomp.NE, os.getpid()))
+    for request in _TYPE_INTO_TERMINAL:
+        rules.add_rule(refuse, "ioctl", seccomp.Arg(1, seccomp.MASKED_EQ, 0xFFFFFFFF, request))
     for flag in _WRITE_FLAGS:
         rules.add_rule(refuse, "openat", seccomp.Arg(2, seccomp.MASKED_EQ, flag, flag))
         if seccomp.resolve_syscall(seccomp.Arch.NATIVE, "open") >= 0:
