@@ -78,9 +78,8 @@ class FaceProcess:
         memory = os.memfd_create("mien-frames")
         try:
             os.ftruncate(memory, SLOTS * self._slot_bytes)
-            self._frames = np.memmap(
-                os.fdopen(os.dup(memory), "r+b"), np.uint8, "r+", shape=(SLOTS, *self._shape)
-            )
+            with os.fdopen(os.dup(memory), "r+b") as file:
+                self._frames = np.memmap(file, np.uint8, "r+", shape=(SLOTS, *self._shape))
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-B", "-m", "mien_client.face_worker", str(memory), outcome],
                 stdin=subprocess.PIPE,
