@@ -1,0 +1,272 @@
+"""The face process: 20 numbers come out of a frame, and nothing of the frame goes anywhere."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mien_client import face_process
+from mien_client.face_process import FaceProcess
+from mien_client.frames import Frame
+from mien_common.errors import ConfinementError
+from mien_common.schema import STATIC_CHANNELS
+
+Image = NDArray[np.uint8]
+
+SHAPE = (480, 640)
+
+
+def film(images: list[Image], start_s: float = 0.0) -> Iterator[Frame]:
+    return (Frame(start_s + number * 0.04, image) for number, image in enumerate(images))
+
+
+def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = 20.0) -> None:
+    end = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < end, f"still not so after {deadline_s} s: {what}"
+        time.sleep(0.02)
+
+
+def ended(pid: int) -> bool:
+    """Whether the process is gone, or waits only for its parent to notice."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+@pytest.fixture(scope="module")
+def blank() -> Image:
+    return np.full((*SHAPE, 3), 90, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def shared_memory_before() -> set[str]:
+    return set(os.listdir("/dev/shm"))
+
+
+@pytest.fixture(scope="module")
+def running(astronaut: Image, shared_memory_before: set[str]) -> Iterator[FaceProcess]:
+    """A face process that has seen a face; for tests that only look at it."""
+    with FaceProcess(*SHAPE) as face:
+        list(face.analyse(film([astronaut])))
+        yield face
+
+
+def test_a_face_becomes_twenty_numbers_and_an_empty_room_none(
+    running: FaceProcess, astronaut: Image, blank: Image
+) -> None:
+    seen = list(running.analyse(film([astronaut, blank, blank, astronaut, astronaut], start_s=10.0)))
+    assert [observation.time_s for observation in seen] == pytest.approx([10.0, 10.04, 10.08, 10.12, 10.16])
+    assert [observation.values is None for observation in seen] == [False, True, True, False, False]
+    values = dict(zip(STATIC_CHANNELS, np.asarray(seen[0].values).tolist(), strict=True))
+    assert len(values) == 20
+    assert all(0 <= value <= 5 for name, value in values.items() if name.startswith("AU"))
+    assert values["AU12_r"] > 2.5, "Eileen Collins smiles in her portrait"
+    assert values["AU45_r"] < 2.0, "and her eyes are open"
+    assert all(abs(values[name]) < 0.6 for name in ("pose_Rx", "pose_Ry", "pose_Rz"))
+
+
+def test_a_tilted_picture_is_a_rolled_head(running: FaceProcess, astronaut: Image) -> None:
+    rolls = []
+    for degrees in (-15, 15):
+        turn = cv2.getRotationMatrix2D((330, 200), degrees, 1.0)
+        picture = np.asarray(cv2.warpAffine(astronaut, turn, (640, 480)), np.uint8)
+        values = list(running.analyse(film([picture] * 4, start_s=20.0)))[-1].values
+        assert values is not None
+        rolls.append(float(values[STATIC_CHANNELS.index("pose_Rz")]))
+    # Counter-clockwise on the picture is positive about the axis that points to the camera.
+    assert np.degrees(rolls[1] - rolls[0]) == pytest.approx(30, abs=6)
+
+
+def test_every_thread_of_the_worker_is_confined(running: FaceProcess) -> None:
+    states = [
+        dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines() if ":\t" in line)
+        for task in Path(f"/proc/{running.pid}/task").iterdir()
+    ]
+    assert states
+    assert {state["Seccomp"] for state in states} == {"2"}
+    assert {state["NoNewPrivs"] for state in states} == {"1"}
+
+
+def test_the_worker_holds_two_pipes_the_frames_and_nothing_to_write_to(running: FaceProcess) -> None:
+    folder = Path(f"/proc/{running.pid}/fd")
+    held = {int(entry.name): os.readlink(entry) for entry in folder.iterdir()}
+    assert held[0].startswith("pipe:")
+    assert held[1].startswith("pipe:")
+    assert held[2] == "/dev/null"
+    assert not [name for name in held.values() if name.startswith("socket:")]
+    for number, name in held.items():
+        flags = re.search(r"flags:\s+(\d+)", (folder.parent / "fdinfo" / str(number)).read_text())
+        assert flags is not None
+        if int(flags[1], 8) & os.O_ACCMODE != os.O_RDONLY:
+            assert name == "/dev/null" or re.match(r"pipe:|/memfd:mien-frames|anon_inode:\[event", name), name
+
+
+def test_the_frames_have_no_name_in_any_file_system(
+    running: FaceProcess, shared_memory_before: set[str]
+) -> None:
+    assert set(os.listdir("/dev/shm")) <= shared_memory_before
+    mapped = Path(f"/proc/{running.pid}/maps").read_text()
+    writable = [line for line in mapped.splitlines() if re.search(r" [r-]w[x-]s ", line)]
+    assert writable
+    assert all("/memfd:mien-frames (deleted)" in line for line in writable), writable
+
+
+def test_the_worker_gets_no_secrets_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIEN_SECRET", "token")
+    with FaceProcess(48, 64) as face:
+        assert b"MIEN_SECRET" not in Path(f"/proc/{face.pid}/environ").read_bytes()
+
+
+def test_frames_are_wiped_after_use_and_after_the_end(astronaut: Image) -> None:
+    face = FaceProcess(*SHAPE)
+    list(face.analyse(film([astronaut] * 4)))
+    assert not face._frames.any(), "a frame was left in the shared memory after its analysis"
+    waiting = face.analyse(film([astronaut] * 4, start_s=1.0))
+    next(waiting)
+    assert face._frames.any()
+    face.close()
+    assert not face._frames.any(), "a frame was left in the shared memory after the end"
+    assert ended(face.pid)
+
+
+def test_landmarks_come_only_where_they_are_asked_for(astronaut: Image) -> None:
+    with FaceProcess(*SHAPE, outcome="landmarks") as face:
+        (seen,) = face.analyse(film([astronaut]))
+    assert seen.values is not None
+    assert seen.values.shape == (478, 3)
+    assert ((seen.values[:, 0] > 0) & (seen.values[:, 0] < 640)).all()
+    assert ((seen.values[:, 1] > 0) & (seen.values[:, 1] < 480)).all()
+
+
+def test_a_killed_worker_ends_the_analysis_at_once(astronaut: Image) -> None:
+    with FaceProcess(*SHAPE) as face:
+        analysis = face.analyse(film([astronaut] * 200))
+        next(analysis)
+        os.kill(face.pid, signal.SIGKILL)
+        started = time.monotonic()
+        with pytest.raises(ConfinementError, match=r"ended unexpectedly \(status -9\)\. Nothing was written"):
+            list(analysis)
+        assert time.monotonic() - started < 5
+
+
+def test_a_worker_that_hangs_is_ended(astronaut: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FaceProcess(*SHAPE) as face:
+        monkeypatch.setattr(face_process, "FRAME_DEADLINE_S", 0.3)
+        os.kill(face.pid, signal.SIGSTOP)
+        with pytest.raises(ConfinementError, match="did not answer in time and was ended"):
+            list(face.analyse(film([astronaut])))
+        wait_until(lambda: ended(face.pid), "the stopped worker is gone")
+
+
+@pytest.mark.parametrize("shape", [(480, 641, 3), (640, 480, 3), (480, 640), (480, 640, 4)])
+def test_a_frame_of_another_size_is_refused(running: FaceProcess, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ConfinementError, match="this face process was made for"):
+        list(running.analyse([Frame(30.0, np.zeros(shape, np.uint8))]))
+
+
+def test_a_frame_of_other_numbers_is_refused(running: FaceProcess) -> None:
+    wrong = np.zeros((*SHAPE, 3), np.float32)
+    with pytest.raises(ConfinementError):
+        list(running.analyse([Frame(30.0, wrong)]))  # type: ignore[arg-type]  # what a bug would do
+
+
+def test_a_worker_that_cannot_confine_itself_sees_no_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine without seccomp filters the worker ends with its reason, before any frame."""
+    worker = tmp_path / "python"
+    worker.write_text(
+        f"#!{sys.executable}\n"
+        + textwrap.dedent(
+            """
+            import sys
+            sys.modules["pyseccomp"] = None
+            sys.argv = ["face_worker", *sys.argv[-2:]]
+            from mien_client.face_worker import main
+            sys.exit(main())
+            """
+        )
+    )
+    worker.chmod(0o755)
+    monkeypatch.setattr(face_process.sys, "executable", str(worker))
+    with pytest.raises(
+        ConfinementError, match=r"kernel refused the seccomp filter.*frames will not be handled"
+    ):
+        FaceProcess(48, 64)
+
+
+def test_a_worker_that_does_not_start_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(face_process.sys, "executable", "/bin/false")
+    with pytest.raises(ConfinementError, match=r"ended unexpectedly \(status 1\)"):
+        FaceProcess(48, 64)
+
+
+def test_a_worker_does_not_outlive_a_killed_agent() -> None:
+    code = """
+        import sys
+        from mien_client.face_process import FaceProcess
+        face = FaceProcess(48, 64)
+        print(face.pid, flush=True)
+        sys.stdin.read()
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as agent:
+        assert agent.stdout is not None
+        worker = int(agent.stdout.readline())
+        assert not ended(worker)
+        agent.kill()
+        agent.wait()
+        wait_until(lambda: ended(worker), "the worker of a killed agent is gone")
+
+
+def _traced(strace: str, folder: Path) -> Path:
+    """A Python under which everything is traced, one file per thread."""
+    script = folder / "python"
+    trace = "-e trace=network,file,seccomp -ff -ttt -s 60"
+    script.write_text(f'#!/bin/sh\nexec {strace} {trace} -o {folder}/trace {sys.executable} "$@"\n')
+    script.chmod(0o755)
+    return script
+
+
+def test_seen_from_outside_the_worker_reaches_no_network_and_writes_no_file(
+    tmp_path: Path, astronaut: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real worker on real frames, with MediaPipe and all its libraries, under strace."""
+    strace = shutil.which("strace")
+    if strace is None or subprocess.run([strace, "-f", "true"], capture_output=True).returncode:
+        pytest.skip("strace is not installed, or may not trace here")
+    monkeypatch.setattr(face_process.sys, "executable", str(_traced(strace, tmp_path)))
+    with FaceProcess(*SHAPE) as face:
+        seen = list(face.analyse(film([astronaut] * 5)))
+    assert all(observation.values is not None for observation in seen)
+
+    calls = [
+        line.split(" ", 1) for path in tmp_path.glob("trace.*") for line in path.read_text().splitlines()
+    ]
+    confined_at = min(float(at) for at, call in calls if call.startswith("seccomp(SECCOMP_SET_MODE_FILTER, "))
+    after = [call for at, call in calls if float(at) > confined_at]
+    network = re.compile(
+        r"(socket|socketpair|connect|bind|listen|accept4?|send(to|m?msg)|recv(from|m?msg))\("
+    )
+    writes = re.compile(r"(open|openat|openat2|creat)\(.*(O_WRONLY|O_RDWR|O_CREAT|O_TRUNC)")
+    changes = re.compile(r"(mkdir|unlink|rename|link|symlink|truncate|chmod|chown|mknod|utime)\w*\(")
+    attempts = [call for call in after if any(kind.match(call) for kind in (network, writes, changes))]
+    assert any(call.startswith("socket(AF_INET, ") for call in attempts), (
+        "the worker's own proof is not there"
+    )
+    assert [call for call in attempts if not re.search(r"= -1 E(PERM|NOSYS)|= \?$", call)] == []
+    assert any("face_landmarker.task" in call for call in after), "the model was read before the confinement"
