@@ -97,16 +97,16 @@ def open_video(path: Path) -> Iterator[Video]:
     # The back end is named so that OpenCV never tries the path as a pattern of images or a pipeline.
     decoder = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
     try:
-        if not decoder.isOpened():
-            raise VideoError(
-                f"{path} is not a video that can be decoded, or its index is cut off. "
-                "Give a file that a video player shows."
-            )
         height, width = (
             int(decoder.get(cv2.CAP_PROP_FRAME_HEIGHT)),
             int(decoder.get(cv2.CAP_PROP_FRAME_WIDTH)),
         )
-        if not (0 < height <= LONGEST_SIDE and 0 < width <= LONGEST_SIDE):
+        if not decoder.isOpened() or height <= 0 or width <= 0:
+            raise VideoError(
+                f"{path} is not a video that can be decoded, or its index is cut off. "
+                "Give a file that a video player shows."
+            )
+        if max(height, width) > LONGEST_SIDE:
             raise VideoError(
                 f"{path} has frames of {width}×{height}; from 1 to {LONGEST_SIDE} pixels a side work."
             )
