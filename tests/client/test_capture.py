@@ -1,0 +1,169 @@
+"""Frames out of video files: their order and times, and every file that is no whole video."""
+
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from mien_client.capture import open_video
+from mien_client.frames import Frame
+from mien_common.errors import InputError, VideoError
+
+Picture = NDArray[np.uint8]
+MakeVideo = Callable[..., Path]
+Numbered = Callable[[int], list[Picture]]
+
+
+def read(path: Path) -> list[Frame]:
+    with open_video(path) as video:
+        return list(video.frames())
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("film.avi", "MJPG"), ("film.mkv", "MJPG"), ("film.mp4", "mp4v"), ("film.mov", "MJPG")],
+)
+@pytest.mark.parametrize("rate_hz", [12.5, 25.0, 30.0])
+def test_every_frame_comes_once_in_order_at_its_time(
+    tmp_path: Path, make_video: MakeVideo, numbered_frames: Numbered, name: str, codec: str, rate_hz: float
+) -> None:
+    path = make_video(tmp_path / name, numbered_frames(50), rate_hz, codec)
+    with open_video(path) as video:
+        assert (video.width, video.height) == (64, 48)
+        assert video.rate_hz == pytest.approx(rate_hz, rel=1e-3)
+        assert video.expected_frames == pytest.approx(50, abs=1)
+        frames = list(video.frames())
+    assert len(frames) == 50
+    times = np.array([frame.time_s for frame in frames])
+    assert times[0] == 0.0
+    assert times == pytest.approx(np.arange(50) / rate_hz, abs=2e-3)
+    brightness = np.array([frame.bgr.mean() for frame in frames])
+    assert (np.diff(brightness) > 0.5).all()
+    assert all(frame.bgr.shape == (48, 64, 3) and frame.bgr.dtype == np.uint8 for frame in frames)
+
+
+def test_colours_come_as_blue_green_red(tmp_path: Path, make_video: MakeVideo) -> None:
+    blue = np.zeros((48, 64, 3), np.uint8)
+    blue[..., 0] = 200
+    path = make_video(tmp_path / "blue.avi", [blue] * 5)
+    b, g, r = read(path)[2].bgr.mean(axis=(0, 1))
+    assert b > 150 > 60 > max(g, r)
+
+
+def test_an_animated_gif_is_a_video(tmp_path: Path, numbered_frames: Numbered) -> None:
+    path = tmp_path / "film.gif"
+    first, *others = (Image.fromarray(frame) for frame in numbered_frames(25))
+    first.save(path, save_all=True, append_images=others, duration=80)
+    times = [frame.time_s for frame in read(path)]
+    assert times == pytest.approx(np.arange(25) * 0.08, abs=5e-3)
+
+
+def test_a_film_on_its_side_is_turned_as_players_do(
+    tmp_path: Path, make_video: MakeVideo, numbered_frames: Numbered
+) -> None:
+    """Telephones write a portrait film lying, with a note on how to turn it."""
+    path = make_video(tmp_path / "phone.mp4", numbered_frames(10), 25.0, "mp4v")
+    content = bytearray(path.read_bytes())
+    upright = b"".join(number.to_bytes(4, "big") for number in (0x10000, 0, 0, 0, 0x10000))
+    turned = b"".join(number.to_bytes(4, "big", signed=True) for number in (0, 0x10000, 0, -0x10000, 0))
+    place = content.index(upright, content.index(b"tkhd"))
+    content[place : place + len(turned)] = turned
+    path.write_bytes(content)
+    with open_video(path) as video:
+        shapes = {frame.bgr.shape for frame in video.frames()}
+        assert shapes == {(video.height, video.width, 3)} == {(64, 48, 3)}
+
+
+def refused(path: Path, error: type[InputError] = VideoError) -> str:
+    with pytest.raises(error) as raised:
+        read(path)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    assert "there is no file" in refused(tmp_path / "absent.avi")
+    assert "is not a file" in refused(tmp_path)
+    assert "is not a file" in refused(Path("/dev/null"))
+    assert "File name too long" in refused(tmp_path / ("x" * 300), InputError)
+    assert "null" in refused(tmp_path / "a\0b", InputError)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"hello, I am a text\n" * 100,
+        b"\x89PNG\r\n\x1a\n" + bytes(500),
+        bytes(5000),
+        b"RIFF\x10\0\0\0AVI LIST",
+    ],
+    ids=["text", "half a picture", "zeros", "an AVI header only"],
+)
+@pytest.mark.parametrize("name", ["film.avi", "film.mp4", "film.mkv", "film"])
+def test_what_is_no_video_is_refused(tmp_path: Path, content: bytes, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    message = refused(path)
+    assert str(path) in message
+    assert "not a video" in message or "no frame that can be decoded" in message
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "film.avi").write_bytes(b"")
+    assert refused(tmp_path / "film.avi") == f"{tmp_path / 'film.avi'} is empty. Copy or record it again."
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("film.avi", "MJPG"), ("film.mkv", "MJPG"), ("film.mp4", "mp4v")]
+)
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
+def test_a_cut_file_is_refused(
+    tmp_path: Path, make_video: MakeVideo, astronaut: Picture, name: str, codec: str, share: float
+) -> None:
+    small = np.asarray(cv2.resize(astronaut, (160, 120)), np.uint8)
+    path = make_video(tmp_path / name, [np.roll(small, number, axis=1) for number in range(100)], 25.0, codec)
+    os.truncate(path, int(path.stat().st_size * share))
+    message = refused(path)
+    assert "is truncated: it announces" in message or "its index is cut off" in message
+
+
+def test_a_name_is_never_taken_for_a_pattern_or_an_address(
+    tmp_path: Path, make_video: MakeVideo, numbered_frames: Numbered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Video libraries read `img_%03d.png`, `http://…` and `concat:…` in names."""
+    film = make_video(tmp_path / "film.avi", numbered_frames(5))
+    monkeypatch.chdir(tmp_path)
+    for name in ("take_%03d.avi", "concat:film.avi", "-film.avi", "film [1].avi", "Müller und Söhne.avi"):
+        shutil.copy(film, tmp_path / name)
+        assert len(read(Path(name))) == 5
+    for number in range(1, 4):
+        cv2.imwrite(str(tmp_path / f"img_{number:03d}.png"), numbered_frames(1)[0])
+    assert "there is no file" in refused(Path("img_%03d.png"))
+    assert "there is no file" in refused(Path("http://127.0.0.1:9/film.avi"))
+
+
+def test_a_playlist_does_not_lead_to_other_files(
+    tmp_path: Path, make_video: MakeVideo, numbered_frames: Numbered
+) -> None:
+    """A "video" that names other files or addresses is a text, not a recording."""
+    film = make_video(tmp_path / "film.avi", numbered_frames(5))
+    concat = tmp_path / "list.avi"
+    concat.write_text(f"ffconcat version 1.0\nfile {film}\n")
+    playlist = tmp_path / "list.m3u8"
+    playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile://{film}\n#EXT-X-ENDLIST\n")
+    for path in (concat, playlist):
+        refused(path)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        address = "http://127.0.0.1:{}/film.ts".format(server.getsockname()[1])
+        playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{address}\n#EXT-X-ENDLIST\n")
+        refused(playlist)
+        with pytest.raises(BlockingIOError):
+            server.accept()
