@@ -60,6 +60,7 @@ from flwr.supercore.inflatable.inflatable_utils import (
 )
 from flwr.supercore.interceptors import RuntimeVersionClientInterceptor
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from google.protobuf.message import DecodeError
 from safetensors import SafetensorError
 
 from mien_common.errors import FederationError, InputError, TrustError
@@ -318,7 +319,7 @@ def kept_order(path: Path) -> Order | None:
 def _order(contents: dict[str, bytes], root: str) -> Order:
     try:
         message = inflate_object_from_contents(root, dict(contents))
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, DecodeError) as error:
         raise OrderDamagedError(f"an order cannot be decoded: {error!r}") from error
     if not isinstance(message, Message):
         raise OrderDamagedError(f"an order is a {type(message).__name__}, not a message")
