@@ -162,7 +162,7 @@ def test_a_playlist_does_not_lead_to_other_files(
         refused(path)
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
-        address = "http://127.0.0.1:{}/film.ts".format(server.getsockname()[1])
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/film.ts"
         playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{address}\n#EXT-X-ENDLIST\n")
         refused(playlist)
         with pytest.raises(BlockingIOError):

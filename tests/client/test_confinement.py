@@ -66,10 +66,10 @@ def attempts(tmp_path: Path, tcp_server: socket.socket, udp_server: socket.socke
     (tmp_path / "existing").write_text("kept")
 
     def run(code: str) -> dict[str, Any]:
+        script = PROLOGUE + textwrap.dedent(code) + "\nprint(json.dumps(outcome))"
         ports = (str(server.getsockname()[1]) for server in (tcp_server, udp_server))
         done = subprocess.run(
-            [sys.executable, "-c", PROLOGUE + textwrap.dedent(code) + "\nprint(json.dumps(outcome))"]
-            + [str(tmp_path), *ports],
+            [sys.executable, "-c", script, str(tmp_path), *ports],
             capture_output=True,
             text=True,
             timeout=60,
@@ -292,9 +292,9 @@ def test_there_is_no_way_back(attempts: Attempt) -> None:
         confine()
         attempt("socket", lambda: socket.socket())
         outcome["core"] = resource.getrlimit(resource.RLIMIT_CORE)
-        status = dict(line.split(":\\t") for line in open("/proc/self/status").read().splitlines() if ":\\t" in line)
-        outcome["no new privileges"] = status["NoNewPrivs"]
-        outcome["filter"] = status["Seccomp"]
+        status = Path("/proc/self/status").read_text().split()
+        outcome["no new privileges"] = status[status.index("NoNewPrivs:") + 1]
+        outcome["filter"] = status[status.index("Seccomp:") + 1]
         """
     )
     assert outcome == {"socket": "EPERM", "core": [0, 0], "no new privileges": "1", "filter": "2"}
