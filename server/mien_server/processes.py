@@ -22,7 +22,7 @@ BACKOFF_S: Final = (0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
 """Pauses before a child that died is started again; the last one repeats."""
 SETTLED_S: Final = 60.0
 """A child that lived this long starts again at the first pause."""
-STOP_PATIENCE_S: Final = 4.0
+STOP_PATIENCE_S: Final = 8.0
 LOG_LIMIT_BYTES: Final = 16 * 1024 * 1024
 POLL_S: Final = 0.05
 
@@ -96,11 +96,11 @@ class Child:
         )
         return False
 
-    def stop(self) -> None:
-        """End the child and everything it started: politely, then for certain."""
+    def stop(self, patience_s: float = STOP_PATIENCE_S) -> None:
+        """End the child and everything it started: politely, then, after ``patience_s``, for certain."""
         self.start_again_at = None
         if self.process is not None:
-            end_group(self.process.pid, STOP_PATIENCE_S, self.process)
+            end_group(self.process.pid, patience_s, self.process)
             self.process.wait()
             self.process = None
 

@@ -58,7 +58,8 @@ def checked(values: dict[str, object]) -> RunSettings:
         return RunSettings.model_validate(values)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        option = str(problem["loc"][-1]).removesuffix("_s").replace("_", "-")
+        name = str(problem["loc"][-1])
+        option = {"deadline_s": "deadline", "wait_s": "wait"}.get(name, name).replace("_", "-")
         raise SettingsError(f"--{option}: {problem['msg']}, got {problem['input']!r}") from error
 
 

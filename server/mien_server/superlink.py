@@ -32,6 +32,8 @@ from mien_server.processes import Child, Command
 
 READY_PATIENCE_S: Final = 90.0
 POLL_S: Final = 0.1
+STOP_PATIENCE_S: Final = 2.5
+"""For each of the two processes; both keep on disk what matters, so a kill costs nothing."""
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +75,7 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
         finally:
             # The SuperExec first: a ServerApp that is going on can then still say goodbye.
             for child in reversed(children):
-                child.stop()
+                child.stop(STOP_PATIENCE_S)
             (folder.state / "pids.json").unlink(missing_ok=True)
         return stopped()
 

@@ -1,0 +1,118 @@
+"""Children are kept alive, and nothing of them stays behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mien_server.processes import Child, Command
+
+# A child with a grandchild; both shrug off SIGTERM when told to.
+FAMILY = """
+import os, signal, subprocess, sys, time
+if "stubborn" in sys.argv:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+code = "import time; time.sleep(600)"
+grandchild = subprocess.Popen([sys.executable, "-c", code], restore_signals=False)
+print(os.getpid(), grandchild.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def alive(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_for(condition: Callable[[], bool], patience_s: float = 20.0) -> None:
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.02)
+
+
+def family(log: Path) -> list[int]:
+    """Process ids of the newest child and its grandchild."""
+    wait_for(lambda: log.exists() and log.read_text().endswith("\n"))
+    return [int(pid) for pid in log.read_text().splitlines()[-1].split()]
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Iterator[Child]:
+    command = [sys.executable, "-c", FAMILY]
+    child = Child(Command("family", command, dict(os.environ), tmp_path / "family.log"))
+    child.start()
+    yield child
+    child.stop(1.0)
+
+
+def test_a_stop_ends_the_grandchildren_too(child: Child) -> None:
+    pids = family(child.command.log_file)
+
+    child.stop()
+
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_a_stubborn_family_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FAMILY, "stubborn"]
+    child = Child(Command("family", command, dict(os.environ), tmp_path / "family.log"))
+    child.start()
+    pids = family(child.command.log_file)
+
+    child.stop(patience_s=0.3)
+
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_a_child_that_dies_is_started_again(child: Child) -> None:
+    first, orphan = family(child.command.log_file)
+
+    os.kill(first, signal.SIGKILL)
+    wait_for(child.watch)
+
+    second = child.process.pid if child.process is not None else 0
+    assert second != first
+    wait_for(lambda: family(child.command.log_file)[0] == second)
+    assert not alive(orphan)
+
+
+def test_a_long_log_is_put_aside_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien_server.processes.LOG_LIMIT_BYTES", 10)
+    log = tmp_path / "x.log"
+    log.write_text("a long story")
+    child = Child(Command("x", [sys.executable, "-c", "print('new')"], dict(os.environ), log))
+
+    child.start()
+    wait_for(lambda: log.read_text() == "new\n")
+    child.stop()
+
+    assert (tmp_path / "x.log.1").read_text() == "a long story"
+
+
+START = """
+import os, pathlib, sys, time
+from mien_server.processes import Child, Command
+command = [sys.executable, "-c", sys.argv[2]]
+Child(Command("family", command, dict(os.environ), pathlib.Path(sys.argv[1]))).start()
+time.sleep(600)
+"""
+
+
+def test_a_child_dies_with_us_however_we_die(tmp_path: Path) -> None:
+    log = tmp_path / "family.log"
+    with subprocess.Popen([sys.executable, "-c", START, str(log), FAMILY]) as parent:
+        first, grandchild = family(log)
+        parent.kill()
+    try:
+        wait_for(lambda: not alive(first))
+    finally:
+        os.kill(grandchild, signal.SIGKILL)  # only our own children are bound to us

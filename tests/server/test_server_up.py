@@ -1,0 +1,172 @@
+"""The real server on loopback: Flower's processes, the commands an operator types, and how it all ends."""
+
+import datetime as dt
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from mien_server.certificates import issue_server_certificate
+from mien_server.control import Control
+from mien_server.enrolment import public_key_pem, read_sites
+from mien_server.folder import ServerFolder
+
+PATIENCE_S = 60.0
+
+
+def mien(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "mien_common", *map(str, arguments)]
+
+
+def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(mien(*arguments), capture_output=True, text=True, timeout=PATIENCE_S)
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def processes_of(folder: ServerFolder) -> list[int]:
+    """Live processes that bear the folder's path or control port on their command line."""
+    marks = (str(folder.path).encode(), folder.control_address.encode())
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                line = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if any(mark in line for mark in marks):
+                found.append(int(entry.name))
+    return found
+
+
+@dataclass
+class Server:
+    """A running ``mien server up``."""
+
+    folder: ServerFolder
+    process: subprocess.Popen[str]
+
+    def pids(self) -> dict[str, int]:
+        file = self.folder.state / "pids.json"
+        return dict(json.loads(file.read_text())) if file.exists() else {}
+
+    def end(self, number: int) -> int:
+        self.process.send_signal(number)
+        code = self.process.wait(PATIENCE_S)
+        wait_for(lambda: not processes_of(self.folder), f"left running: {processes_of(self.folder)}")
+        return code
+
+
+@pytest.fixture
+def server(folder: ServerFolder) -> Iterator[Server]:
+    log = (folder.path / "up.log").open("w")
+    with (
+        log,
+        subprocess.Popen(
+            mien("server", "up", "--dir", folder.path), stdout=subprocess.PIPE, stderr=log, text=True
+        ) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line.startswith("ready"), (folder.path / "up.log").read_text()
+            yield Server(folder, process)
+        finally:
+            process.kill()
+
+
+def public_key(path: Path) -> Path:
+    key = ec.generate_private_key(ec.SECP384R1()).public_key()
+    path.write_bytes(key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH))
+    return path
+
+
+def test_an_operators_day(server: Server, tmp_path: Path) -> None:
+    folder = server.folder
+    where = ("--dir", folder.path)
+
+    health = command("server", "health", *where)
+    assert (health.returncode, health.stderr) == (0, "")
+
+    enrolled = command("server", "enrol", public_key(tmp_path / "a.pub"), "--name", "lab-1", *where)
+    assert "it can join now" in enrolled.stdout, enrolled.stderr
+    (site,) = read_sites(folder)
+    with Control(folder) as control:
+        assert control.node_ids() == {public_key_pem(site): site.node_id}
+
+    second = command("server", "up", *where)
+    assert (second.returncode, second.stdout) == (1, "")
+    assert f"already runs on {folder.path}" in second.stderr
+
+    # Nobody has joined: the real ServerApp starts, waits, and says so.
+    run = command("server", "run", "--rounds", "1", "--wait", "1", "--json", *where)
+    assert run.returncode == 1
+    assert "0 of the 1 sites needed were online" in run.stderr
+    assert "Traceback" not in run.stderr
+    events = [json.loads(line)["event"] for line in run.stdout.splitlines()]
+    assert events == ["started", "waiting", "failed"]
+
+    # Ctrl-C stops the run.
+    with subprocess.Popen(
+        mien("server", "run", "--rounds", "1", "--wait", "600", *where), stdout=subprocess.PIPE, text=True
+    ) as waiting:
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline().startswith("run ")
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.wait(PATIENCE_S) == 130
+    newest = sorted(folder.runs.iterdir())[-1] / "rounds.jsonl"
+    wait_for(lambda: '"stopped"' in newest.read_text(), "the ServerApp goes on")
+    # A SuperLink that was killed comes back with all it knew.
+    before = server.pids()["superlink"]
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: server.pids().get("superlink", before) != before, "the SuperLink was not started again")
+    wait_for(lambda: command("server", "health", *where).returncode == 0, "it does not answer again")
+    with Control(folder) as control:
+        assert site.node_id in control.node_ids().values()
+
+    assert server.end(signal.SIGINT) == 130
+    assert command("server", "health", *where).returncode == 1
+
+
+def test_nothing_is_left_of_a_server_that_was_killed(server: Server) -> None:
+    assert len(processes_of(server.folder)) >= 3
+
+    server.end(signal.SIGKILL)
+
+
+def test_a_busy_port_is_named(folder: ServerFolder) -> None:
+    with socket.create_server(("127.0.0.1", folder.settings.port)):
+        up = command("server", "up", "--dir", folder.path)
+
+    assert up.returncode == 1
+    assert f"cannot listen on 127.0.0.1 port {folder.settings.port}" in up.stderr
+    assert "Traceback" not in up.stderr
+    assert not processes_of(folder)
+
+
+def test_an_expired_certificate_is_named_before_anything_starts(folder: ServerFolder) -> None:
+    issue_server_certificate(folder.tls, [], [], 1, dt.datetime.now(dt.UTC) - dt.timedelta(days=3))
+
+    up = command("server", "up", "--dir", folder.path)
+    assert up.returncode == 1
+    assert "server.crt expired" in up.stderr
+    assert not processes_of(folder)
+
+    renewed = command("server", "init", folder.path, "--renew", "--host", "new.example.org")
+    assert renewed.returncode == 0, renewed.stderr
+    assert "new.example.org" in (folder.path / "server.toml").read_text()
