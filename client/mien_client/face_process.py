@@ -91,6 +91,9 @@ class FaceProcess:
             )
         finally:
             os.close(memory)
+        import cv2  # here, not above: the child imports this module too, and has no use for it
+
+        self._to_rgb, self._rgb_order = cv2.cvtColor, cv2.COLOR_BGR2RGB
         self._in_flight: deque[float] = deque()
         self._next_slot = 0
         try:
@@ -137,7 +140,7 @@ class FaceProcess:
             )
         slot = self._next_slot
         self._next_slot = (slot + 1) % SLOTS
-        self._frames[slot] = frame.bgr
+        self._to_rgb(frame.bgr, self._rgb_order, dst=self._frames[slot])
         height, width, _ = self._shape
         request = REQUEST.pack(slot, round(frame.time_s * 1000), height, width)
         try:

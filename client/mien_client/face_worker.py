@@ -50,11 +50,10 @@ def _answer(frames: NDArray[np.uint8], outcome: str) -> None:
             size = height * width * 3
             if slot >= SLOTS or (slot + 1) * size > frames.size:
                 raise ValueError(f"request for slot {slot} of {height}×{width} is outside the shared memory")
-            bgr = frames[slot * size : (slot + 1) * size].reshape(height, width, 3)
-            rgb = np.ascontiguousarray(bgr[..., ::-1])
-            bgr[...] = 0
+            rgb = frames[slot * size : (slot + 1) * size].reshape(height, width, 3)
             last_ms = max(timestamp_ms, last_ms + 1)
             face = landmarker.find(rgb, last_ms)
+            rgb[...] = 0
             if face is None:
                 _reply(NO_FACE, b"")
                 continue

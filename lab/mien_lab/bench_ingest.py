@@ -18,7 +18,7 @@ from mien_lab.bench import Figure, Say, figure
 from mien_lab.commands import follow
 from mien_lab.puppet import PuppetSettings, make_puppets
 
-CLIP_S: Final = 40.0
+CLIP_S: Final = 80.0
 REPEATS: Final = 3
 GOAL: Final = 0.85
 

@@ -35,17 +35,17 @@ def round_overhead(folder: Path, say: Say) -> Figure:
     )
 
 
-def write_trivial_session(sessions: Path, seed: int, frames: int = FRAMES) -> None:
+def write_trivial_session(sessions: Path, seed: int, *, held_out: bool = False) -> None:
     """A session of noise: enough to run a round's whole path, next to nothing to compute."""
     generator = np.random.default_rng(seed)
-    values = generator.normal(size=(frames, len(AU_V1.channels))).astype(np.float32)
-    ratings = generator.uniform(-1, 1, size=(frames, 2)).astype(np.float32)
-    features = Features(np.arange(frames) / AU_V1.rate_hz, values, np.ones(frames, bool))
+    values = generator.normal(size=(FRAMES, len(AU_V1.channels))).astype(np.float32)
+    ratings = generator.uniform(-1, 1, size=(FRAMES, 2)).astype(np.float32)
+    features = Features(np.arange(FRAMES) / AU_V1.rate_hz, values, np.ones(FRAMES, bool))
     record = session_record(
         session_id=f"noise-{seed}",
         features=features,
         rated=True,
-        held_out=False,
+        held_out=held_out,
         source=Path("noise"),
         source_sha256="0" * 64,
     )

@@ -53,8 +53,9 @@ def follow(command: Sequence[str]) -> Generator[str]:
         for line in _pipe(process.stdout):
             yield line.rstrip("\n")
         code = process.wait()
+        said = errors()
         if code != 0:
-            raise _failure(command, code, errors())
+            raise _failure(command, code, said)
 
 
 def run_side_by_side(
@@ -74,8 +75,9 @@ def run_side_by_side(
     errors: dict[int, Callable[[], list[str]]] = {}
 
     def read(index: int, pipe: IO[str]) -> None:
-        for line in pipe:
-            lines.put((index, line))
+        with pipe:
+            for line in pipe:
+                lines.put((index, line))
         lines.put((index, None))
 
     try:
@@ -91,8 +93,9 @@ def run_side_by_side(
                 take(index, line)
                 continue
             code = running.pop(index).wait()
+            said = errors[index]()
             if code != 0:
-                raise _failure(commands[index], code, errors[index]())
+                raise _failure(commands[index], code, said)
     finally:
         for process in running.values():
             end_group(process.pid, 2.0, process)
@@ -107,6 +110,7 @@ def _started(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
         if process.poll() is None:
             end_group(process.pid, 5.0, process)
             process.wait()
+        _pipe(process.stdout).close()
 
 
 def _start(command: Sequence[str]) -> subprocess.Popen[str]:
@@ -122,9 +126,14 @@ def _start(command: Sequence[str]) -> subprocess.Popen[str]:
 
 
 def _drain(pipe: IO[str] | None) -> Callable[[], list[str]]:
-    """Read a pipe to its end in the background, so that its writer never blocks; its lines when it ended."""
+    """Read a pipe to its end in the background, so that its writer never blocks; its last lines."""
     kept: list[str] = []
-    thread = threading.Thread(target=lambda: kept.extend(_pipe(pipe)), daemon=True)
+
+    def read() -> None:
+        with _pipe(pipe) as lines:
+            kept.extend(lines)
+
+    thread = threading.Thread(target=read, daemon=True)
     thread.start()
 
     def result() -> list[str]:

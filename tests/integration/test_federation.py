@@ -1,0 +1,168 @@
+"""Whole federations of real processes: they finish, they repeat, and they survive what breaks."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mien_common.errors import FederationError
+from mien_common.published import read_published
+from mien_lab.commands import mien
+from mien_lab.federation import Federation
+
+Make = Callable[[int], Federation]
+
+
+def rounds_of(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [event for event in events if event["event"] == "round"]
+
+
+def wait_until(condition: Callable[[], bool], what: str, patience_s: float = 60.0) -> None:
+    end = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < end, f"not within {patience_s:g} s: {what}"
+        time.sleep(0.05)
+
+
+def group_lives(pid: int) -> bool:
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_run_publishes_every_round_and_repeats_exactly(make_federation: Make) -> None:
+    federation = make_federation(3)
+    sites = ["lab-1", "lab-2", "lab-3"]
+    with federation:
+        federation.up()
+        federation.join(sites)
+        first, second = (rounds_of(list(federation.run("--rounds", 3, "--seed", 5))) for _ in range(2))
+    assert [event["round"] for event in first] == [1, 2, 3]
+    assert all(event["sites"]["answered"] == sites for event in first + second)
+    assert all(event["bytes_up"] > 180_000 * 3 for event in first), "three updates of 45,442 float32 numbers"
+    models = [read_published(Path(event["model"])) for event in (first[-1], second[-1])]
+    assert models[0][0].sha256 == models[1][0].sha256, "the same seed and sites give the same bytes"
+    latest = federation.server / "models" / "latest"
+    assert read_published(latest)[0].sha256 == models[1][0].sha256
+    assert latest.readlink().is_absolute() is False
+    receipts = (federation.site("lab-1") / "receipts.jsonl").read_text().splitlines()
+    kinds = [json.loads(line)["kind"] for line in receipts]
+    assert kinds == ["update", "evaluation"] * 6, "what left is on record, and nothing else left"
+
+
+def test_a_killed_site_does_not_block_the_run(make_federation: Make) -> None:
+    federation = make_federation(3)
+    with federation:
+        federation.up()
+        federation.join(["lab-1", "lab-2", "lab-3"])
+        events = []
+        for event in federation.run("--rounds", 12, "--quorum", 2, "--deadline", 60):
+            events.append(event)
+            if event["event"] == "round" and event["round"] == 2:
+                os.killpg(federation.pid("lab-3"), signal.SIGKILL)
+    done = rounds_of(events)
+    assert [event["round"] for event in done] == list(range(1, 13))
+    assert done[-1]["sites"]["answered"] == ["lab-1", "lab-2"]
+    assert max(event["seconds"]["total"] for event in done) < 50, "a dead site is let go before the deadline"
+
+
+def test_a_killed_agent_comes_back_as_itself_and_answers_what_it_owed(make_federation: Make) -> None:
+    federation = make_federation(2)
+    with federation:
+        federation.up()
+        federation.join(["lab-1", "lab-2"])
+        before = (federation.site("lab-2") / "state" / "node-id").read_text()
+        events = []
+        for event in federation.run("--rounds", 6, "--quorum", 2, "--deadline", 120):
+            events.append(event)
+            if event["event"] == "round" and event["round"] == 2:
+                os.killpg(federation.pid("lab-2"), signal.SIGKILL)
+                federation.log("lab-2").unlink()
+                federation.join(["lab-2"])
+        after = (federation.site("lab-2") / "state" / "node-id").read_text()
+    assert [event["round"] for event in rounds_of(events)] == [1, 2, 3, 4, 5, 6]
+    assert before == after
+
+
+def test_a_killed_superlink_is_started_again_and_the_run_goes_on(make_federation: Make) -> None:
+    federation = make_federation(2)
+    with federation:
+        federation.up()
+        federation.join(["lab-1", "lab-2"])
+        events = []
+        for event in federation.run("--rounds", 5, "--quorum", 2, "--deadline", 120):
+            events.append(event)
+            if event["event"] == "round" and event["round"] == 2:
+                listing = subprocess.run(
+                    ["pgrep", "-f", f"flower-superlink.*{federation.server}"], capture_output=True, text=True
+                )
+                for pid in listing.stdout.split():
+                    os.kill(int(pid), signal.SIGKILL)
+    assert [event["round"] for event in rounds_of(events)] == [1, 2, 3, 4, 5]
+
+
+def test_the_same_client_app_runs_under_flowers_own_supernode(make_federation: Make) -> None:
+    federation = make_federation(2)
+    with federation:
+        federation.up()
+        federation.join(["lab-1"])
+        federation.join_stock(["lab-2"])
+        (done,) = rounds_of(list(federation.run("--rounds", 1, "--quorum", 2, "--wait", 120)))
+    assert done["sites"]["answered"] == ["lab-1", "lab-2"]
+    assert done["evaluated"]["answered"] == ["lab-1", "lab-2"]
+
+
+def test_a_site_with_nothing_to_train_on_says_so_and_the_others_go_on(make_federation: Make) -> None:
+    federation = make_federation(3)
+    for session in (federation.site("lab-3") / "sessions").iterdir():
+        session.rename(federation.folder / session.name)
+    with federation:
+        federation.up()
+        federation.join(["lab-1", "lab-2", "lab-3"])
+        (done,) = rounds_of(list(federation.run("--rounds", 1, "--quorum", 2)))
+    assert done["sites"]["answered"] == ["lab-1", "lab-2"]
+    reason = done["sites"]["failed"]["lab-3"]
+    assert reason.startswith("SessionError"), reason
+    assert str(federation.folder) not in reason, "paths stay at the site"
+
+
+def test_too_few_sites_fail_the_run_with_the_reason(make_federation: Make) -> None:
+    federation = make_federation(2)
+    with federation:
+        federation.up()
+        federation.join(["lab-1"])
+        with pytest.raises(FederationError, match=r"1 of the 2 sites needed were online.*lab-1"):
+            list(federation.run("--rounds", 1, "--quorum", 2, "--wait", 3))
+
+
+def test_two_agents_on_one_folder_are_refused(make_federation: Make) -> None:
+    federation = make_federation(1)
+    with federation:
+        federation.up()
+        federation.join(["lab-1"])
+        second = subprocess.run(
+            mien("agent", "join", "--site", federation.site("lab-1")),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert second.returncode == 1
+    assert second.stderr.startswith("error: another agent is running on ")
+
+
+def test_nothing_is_left_when_the_server_is_killed(make_federation: Make) -> None:
+    federation = make_federation(1)
+    federation.up()
+    pid = federation.pid("server")
+    children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()
+    assert len(children) == 2, "SuperLink and SuperExec"
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not any(group_lives(int(child)) for child in children), "the server's children end")
