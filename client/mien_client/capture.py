@@ -94,30 +94,50 @@ def open_video(path: Path) -> Iterator[Video]:
         raise VideoError(f"{path} cannot be read: {error.strerror}.") from error
     if empty:
         raise VideoError(f"{path} is empty. Copy or record it again.")
-    # The back end is named so that OpenCV never tries the path as a pattern of images or a pipeline.
-    decoder = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
+    with _name_for_opencv(path) as name:
+        # The back end is named so that OpenCV never tries the path as a pattern of images or a pipeline.
+        decoder = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
+        try:
+            yield _opened(path, decoder)
+        finally:
+            decoder.release()
+
+
+@contextmanager
+def _name_for_opencv(path: Path) -> Iterator[str]:
+    """The path as OpenCV can take it: a name that is not UTF-8, which crashes it, goes by number."""
+    name = str(path.resolve())
     try:
-        height, width = (
-            int(decoder.get(cv2.CAP_PROP_FRAME_HEIGHT)),
-            int(decoder.get(cv2.CAP_PROP_FRAME_WIDTH)),
+        name.encode()
+    except UnicodeEncodeError:
+        with path.open("rb") as file:
+            yield f"/proc/self/fd/{file.fileno()}"
+        return
+    yield name
+
+
+def _opened(path: Path, decoder: Any) -> Video:
+    import cv2
+
+    height, width = (
+        int(decoder.get(cv2.CAP_PROP_FRAME_HEIGHT)),
+        int(decoder.get(cv2.CAP_PROP_FRAME_WIDTH)),
+    )
+    if not decoder.isOpened() or height <= 0 or width <= 0:
+        raise VideoError(
+            f"{path} is not a video that can be decoded, or its index is cut off. "
+            "Give a file that a video player shows."
         )
-        if not decoder.isOpened() or height <= 0 or width <= 0:
-            raise VideoError(
-                f"{path} is not a video that can be decoded, or its index is cut off. "
-                "Give a file that a video player shows."
-            )
-        if max(height, width) > LONGEST_SIDE:
-            raise VideoError(
-                f"{path} has frames of {width}×{height}; from 1 to {LONGEST_SIDE} pixels a side work."
-            )
-        rate_hz = float(decoder.get(cv2.CAP_PROP_FPS))
-        yield Video(
-            path=path,
-            height=height,
-            width=width,
-            rate_hz=rate_hz if 0 < rate_hz < 1000 else 25.0,
-            expected_frames=max(int(decoder.get(cv2.CAP_PROP_FRAME_COUNT)), 0),
-            _decoder=decoder,
+    if max(height, width) > LONGEST_SIDE:
+        raise VideoError(
+            f"{path} has frames of {width}×{height}; from 1 to {LONGEST_SIDE} pixels a side work."
         )
-    finally:
-        decoder.release()
+    rate_hz = float(decoder.get(cv2.CAP_PROP_FPS))
+    return Video(
+        path=path,
+        height=height,
+        width=width,
+        rate_hz=rate_hz if 0 < rate_hz < 1000 else 25.0,
+        expected_frames=max(int(decoder.get(cv2.CAP_PROP_FRAME_COUNT)), 0),
+        _decoder=decoder,
+    )
