@@ -17,7 +17,7 @@ from .face_process import FaceProcess, Observation
 from .features import Features, features_of
 from .openface_csv import openface_csv
 from .ratings import on_clock, read_ratings
-from .sessions import Session, session_record, write_session
+from .sessions import Session, new_session_folder, session_record, write_session
 from .site import Site
 
 Progress = Callable[[int, int], None]
@@ -81,10 +81,12 @@ def ingest(
     rated = read_ratings(ratings) if ratings is not None else None
     with open_video(video):  # a file that is no video is refused before it is read whole for its hash
         digest = sha256_of(video)
+    session_id = f"{_plain(video.stem)}-{digest[:8]}"
+    new_session_folder(site.sessions, session_id)  # asked now, not after minutes of analysis
     features = observe_video(video, progress)
     values = on_clock(rated, features.time_s, ratings) if rated is not None and ratings is not None else None
     record = session_record(
-        session_id=f"{_plain(video.stem)}-{digest[:8]}",
+        session_id=session_id,
         features=features,
         rated=values is not None,
         held_out=held_out,

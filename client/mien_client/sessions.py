@@ -83,6 +83,20 @@ def session_record(
     )
 
 
+def new_session_folder(sessions: Path, session_id: str) -> Path:
+    """Where a new session will lie.
+
+    Raises
+    ------
+    SessionError
+        There is a session of this id already.
+    """
+    folder = sessions / session_id
+    if folder.exists():
+        raise SessionError(f"this video is already here as {folder}. Remove that folder to ingest it again.")
+    return folder
+
+
 def write_session(sessions: Path, session: Session, extra_files: dict[str, bytes] | None = None) -> Path:
     """Write a session folder under ``sessions``, whole or not at all; its path.
 
@@ -93,9 +107,7 @@ def write_session(sessions: Path, session: Session, extra_files: dict[str, bytes
     StorageError
         It cannot be written.
     """
-    folder = sessions / session.record.id
-    if folder.exists():
-        raise SessionError(f"this video is already here as {folder}. Remove that folder to ingest it again.")
+    folder = new_session_folder(sessions, session.record.id)
     features = session.features
     table = {"time_s": features.time_s, "valid": features.valid}
     table |= {name: features.values[:, column] for column, name in enumerate(AU_V1.channels)}
