@@ -174,8 +174,8 @@ def _empty(folder: Path, film: Path) -> Path:
         (_text, "not a video"),
         (_empty, "is empty"),
         (_truncated, "is truncated"),
-        (lambda folder, film: folder, "is not a file"),
-        (lambda folder, film: folder / "absent.avi", "there is no file"),
+        (lambda folder, _film: folder, "is not a file"),
+        (lambda folder, _film: folder / "absent.avi", "there is no file"),
     ],
     ids=["text", "empty", "truncated", "folder", "absent"],
 )
@@ -279,7 +279,7 @@ EXPECTED_SHARE = {
 )
 def test_real_people_are_seen(clip: str) -> None:
     counts: list[int] = []
-    features = observe_video(REAL_CLIPS / clip, lambda done, total: counts.append(done))
+    features = observe_video(REAL_CLIPS / clip, lambda done, _total: counts.append(done))
     share = features.valid[1:].mean()
     assert share >= EXPECTED_SHARE[clip.partition("/")[0]]
     duration = features.time_s[-1]
