@@ -7,6 +7,7 @@ them in order. The kernel ends them when we die without a word (``SIGKILL``, out
 import ctypes
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -56,9 +57,7 @@ class Child:
         """Start the command now."""
         file = self.command.log_file
         with storage_errors(file):
-            if file.exists() and file.stat().st_size > LOG_LIMIT_BYTES:
-                file.replace(file.with_suffix(".log.1"))
-            output = file.open("ab")
+            output = file.open("ab")  # to append, so that a log put aside goes on at its new end
         with output:
             # Only the main thread may call this: the kernel ties the child to the thread that made it.
             self.process = subprocess.Popen(
@@ -74,8 +73,12 @@ class Child:
         log.info("event=started process=%s pid=%d", self.command.name, self.process.pid)
 
     def watch(self) -> bool:
-        """Start the child again if it died and its pause is over; whether it was started just now."""
+        """Start the child again if it died and its pause is over; whether it was started just now.
+
+        To be called every moment; it also keeps the child's log from growing without end.
+        """
         now = time.monotonic()
+        _put_aside(self.command.log_file)
         if self.start_again_at is not None:
             if now >= self.start_again_at:
                 self.start()
@@ -128,6 +131,16 @@ def last_line(file: Path) -> str:
     except OSError:
         return "no log"
     return next((line.strip() for line in reversed(lines) if line.strip()), "its log is empty")
+
+
+def _put_aside(log_file: Path) -> None:
+    """Keep a log that has grown long as ``.log.1``, and go on with an empty one."""
+    if log_file.exists() and log_file.stat().st_size > LOG_LIMIT_BYTES:
+        try:
+            shutil.copyfile(log_file, log_file.with_suffix(".log.1"))
+            os.truncate(log_file, 0)
+        except OSError as error:  # a full disk must not end the server
+            log.warning("event=log_not_put_aside file=%s reason=%s", log_file, error)
 
 
 def _group_lives(group: int, leader: "subprocess.Popen[Any] | None") -> bool:

@@ -9,6 +9,7 @@ import datetime as dt
 import shutil
 import time
 from collections.abc import Generator
+from pathlib import Path
 from typing import Final
 
 from mien_common.errors import FederationError
@@ -18,8 +19,11 @@ from mien_server.folder import ServerFolder
 from mien_server.journal import Event, JournalReader
 from mien_server.run_settings import RunSettings, create_run
 
+LAST_EVENTS: Final = frozenset({"finished", "failed", "stopped"})
 POLL_S: Final = 0.1
 STATUS_POLL_S: Final = 2.0
+START_PATIENCE_S: Final = 180.0
+"""How long Flower may take to start the run's ServerApp."""
 SERVER_PATIENCE_S: Final = 60.0
 """How long the SuperLink may be away, as when it died and is started again, before we give up."""
 
@@ -50,34 +54,58 @@ def run_and_follow(folder: ServerFolder, settings: RunSettings) -> Generator[Eve
             raise
         ended = False
         try:
-            reader, status, abandoned = JournalReader(path), None, False
-            last_seen, next_status = time.monotonic(), time.monotonic() + STATUS_POLL_S
-            while True:
-                for event in reader.new():
-                    ended = event["event"] in {"finished", "failed", "stopped"}
-                    yield event
-                    if event["event"] == "failed":
-                        raise FederationError(f"the run {path.name} failed: {event['error']}")
-                    if event["event"] == "stopped":
-                        raise FederationError(f"the run {path.name} was stopped; is the server still up?")
-                if ended:
-                    return
-                # Asked before the events were read, so that none of its last ones is missed.
-                if abandoned or (status is not None and status.finished):
-                    raise _died(folder, path.name, status)
-                abandoned = reader.abandoned()
-                if time.monotonic() >= next_status:
-                    try:
-                        status, last_seen = control.run_status(run_id), time.monotonic()
-                    except FederationError:
-                        if time.monotonic() - last_seen > SERVER_PATIENCE_S:
-                            raise
-                    next_status = time.monotonic() + STATUS_POLL_S
-                time.sleep(POLL_S)
+            for event in _events(folder, path, _Status(control, run_id)):
+                ended = event["event"] in LAST_EVENTS
+                yield event
+                if event["event"] == "failed":
+                    raise FederationError(f"the run {path.name} failed: {event['error']}")
+                if event["event"] == "stopped":
+                    raise FederationError(f"the run {path.name} was stopped; is the server still up?")
         finally:
             if not ended:
                 with contextlib.suppress(FederationError):  # without a server, the run is stopped already
                     control.stop_run(run_id)
+
+
+def _events(folder: ServerFolder, run: Path, status: "_Status") -> Generator[Event]:
+    """Events up to the last one; an error when there will be no last one."""
+    reader, began, started = JournalReader(run), time.monotonic(), False
+    over = False
+    while True:
+        for event in reader.new():
+            started = True
+            yield event
+            if event["event"] in LAST_EVENTS:
+                return
+        if over:  # and was so before the events were read: none of its last ones was missed
+            raise _died(folder, run.name, status.latest)
+        over = reader.abandoned() or status.finished()
+        if not started and not over and time.monotonic() - began > START_PATIENCE_S:
+            raise FederationError(
+                f"the run {run.name} did not start within {START_PATIENCE_S:.0f} s. "
+                f"See {folder.logs / 'superexec.log'}"
+            )
+        time.sleep(POLL_S)
+
+
+class _Status:
+    """Flower's word on a run, asked now and then."""
+
+    def __init__(self, control: Control, run_id: int) -> None:
+        self.latest: RunStatus | None = None
+        self._control, self._run_id = control, run_id
+        self._seen = self._asked = time.monotonic()
+
+    def finished(self) -> bool:
+        """Whether the run is over, as far as we know; a server that is away for a while is forgiven."""
+        if time.monotonic() - self._asked > STATUS_POLL_S:
+            try:
+                self.latest, self._seen = self._control.run_status(self._run_id), time.monotonic()
+            except FederationError:
+                if time.monotonic() - self._seen > SERVER_PATIENCE_S:
+                    raise
+            self._asked = time.monotonic()
+        return self.latest is not None and self.latest.finished
 
 
 def _died(folder: ServerFolder, run: str, status: RunStatus | None) -> FederationError:

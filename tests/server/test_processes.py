@@ -85,17 +85,28 @@ def test_a_child_that_dies_is_started_again(child: Child) -> None:
     assert not alive(orphan)
 
 
-def test_a_long_log_is_put_aside_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+TALK = """
+import sys
+for line in ("a long story", "new"):
+    print(line, flush=True)
+    open(sys.argv[1]).read()  # a pipe: goes on when told
+"""
+
+
+def test_a_log_does_not_grow_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien_server.processes.LOG_LIMIT_BYTES", 10)
-    log = tmp_path / "x.log"
-    log.write_text("a long story")
-    child = Child(Command("x", [sys.executable, "-c", "print('new')"], dict(os.environ), log))
+    log, pipe = tmp_path / "x.log", tmp_path / "pipe"
+    os.mkfifo(pipe)
+    child = Child(Command("x", [sys.executable, "-c", TALK, str(pipe)], dict(os.environ), log))
 
     child.start()
+    wait_for(lambda: log.exists() and log.read_text() == "a long story\n")
+    child.watch()
+    pipe.write_text("go on")
     wait_for(lambda: log.read_text() == "new\n")
     child.stop()
 
-    assert (tmp_path / "x.log.1").read_text() == "a long story"
+    assert (tmp_path / "x.log.1").read_text() == "a long story\n"
 
 
 START = """
