@@ -1,6 +1,7 @@
 """Pictures of traces, as PNG bytes."""
 
 import io
+import warnings
 from typing import Final
 
 import numpy as np
@@ -45,11 +46,15 @@ def plot_prediction(
             axis.axvspan(start, end, color="0.93", zorder=0)
         if ratings is not None:
             axis.legend(loc="upper right", frameon=False, ncols=2)
-    axes[0].set_title(title, loc="left", fontsize=11)
+    # A file's name stands in the title: any bytes, and dollar signs that mean no formula.
+    readable = title.encode(errors="replace").decode()
+    axes[0].set_title(readable, loc="left", fontsize=11, parse_math=False)
     axes[-1].set_xlabel("time (s); grey: no face seen")
     axes[-1].set_xlim(0, max(float(time_s[-1]), 0.04))
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box in its place says enough
+        figure.savefig(picture, format="png", dpi=120)
     pyplot.close(figure)
     return picture.getvalue()
 

@@ -46,7 +46,7 @@ def predict_video(
     model : a published model's folder or its ``model.safetensors``.
     site : whose training statistics standardise the features, as in training; the video's own where None.
     ratings : CSV to draw under the prediction, moved back by the site's lag where a site is given.
-    out : folder for ``<video>.csv`` and ``<video>.png``.
+    out : folder for ``<video>-prediction.csv`` and ``<video>-prediction.png``.
 
     Raises
     ------
@@ -67,7 +67,8 @@ def predict_video(
     device = choose_device(site.settings.device if site is not None else "auto")
     prediction = predict(network_from(weights, card.architecture), scaler.apply(features), device)
     prediction[~features.valid] = np.nan
-    csv, plot = out / f"{video.stem}.csv", out / f"{video.stem}.png"
+    # Not <video>.csv: that is the name of the ratings that lie beside many a video.
+    csv, plot = (out / f"{video.stem}-prediction.{kind}" for kind in ("csv", "png"))
     write_atomic(csv, _csv(features.time_s, prediction))
     label = "rating"
     if site is not None and on_frames is not None:
