@@ -46,6 +46,9 @@ class Federation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for child in self._running.values():  # all at once, then each in turn
+            if child.process is not None and child.process.poll() is None:
+                child.process.terminate()
         self._started.close()
 
     def site(self, name: str) -> Path:
@@ -81,14 +84,18 @@ class Federation:
     def up(self) -> None:
         """Start the server; back when agents can connect."""
         self._keep_up("server", mien("server", "up", "--dir", self.server))
-        self._wait_for("ready", "server")
+        self.wait_for("ready", "server")
 
     def join(self, names: Sequence[str]) -> None:
         """Start agents; back when all of them have joined, so that the first round has every site."""
         for name in names:
-            self._keep_up(name, mien("agent", "join", "--site", self.site(name)))
+            self.start(name)
         for name in names:
-            self._wait_for("joined", name)
+            self.wait_for("joined", name)
+
+    def start(self, name: str) -> None:
+        """Start a site's agent."""
+        self._keep_up(name, mien("agent", "join", "--site", self.site(name)))
 
     def join_stock(self, names: Sequence[str]) -> None:
         """Start Flower's own SuperNode for sites, with the same ClientApp; back when they are connected."""
@@ -111,7 +118,7 @@ class Federation:
             variables = os.environ | QUIET_FLOWER | {"FLWR_HOME": str(home), "PATH": _path()}
             self._keep_up(name, supernode, variables)
         for name in names:
-            self._wait_for("Starting Flower SuperNode", name)
+            self.wait_for("Starting Flower SuperNode", name)
 
     def leave(self, name: str) -> None:
         """Stop the server or an agent in order."""
@@ -124,19 +131,25 @@ class Federation:
             for line in lines:
                 yield json.loads(line)
 
-    def _keep_up(self, name: str, arguments: list[str], variables: Mapping[str, str] | None = None) -> None:
-        child = Child(Command(name, arguments, variables or os.environ, self.log(name)))
-        self._started.callback(child.stop)
-        child.start()
-        self._running[name] = child
+    def wait_for(self, word: str, name: str) -> None:
+        """Wait until a process's log holds ``word``.
 
-    def _wait_for(self, word: str, name: str) -> None:
-        """Wait until a process's log holds ``word``."""
+        Raises
+        ------
+        FederationError
+            The process died, or two minutes are over.
+        """
         child, log, end = self._running[name], self.log(name), time.monotonic() + START_PATIENCE_S
         while word not in log.read_text(errors="replace"):
             if child.process is None or child.process.poll() is not None or time.monotonic() > end:
                 raise FederationError(f"{name} did not come up: {last_line(log)}. Its log: {log}")
             time.sleep(0.05)
+
+    def _keep_up(self, name: str, arguments: list[str], variables: Mapping[str, str] | None = None) -> None:
+        child = Child(Command(name, arguments, variables or os.environ, self.log(name)))
+        self._started.callback(child.stop)
+        child.start()
+        self._running[name] = child
 
 
 def _path() -> str:
