@@ -1,10 +1,161 @@
 """``mien lab``: demo data, the demo federation, benchmarks."""
 
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Many clients on one machine: demo data, the demo federation, benchmarks.")
+app = typer.Typer(
+    no_args_is_help=True, help="Many clients on one machine: demo data, the demo federation, benchmarks."
+)
 
 
 @app.callback()
 def lab() -> None:
     """Many clients on one machine: demo data, the demo federation, benchmarks."""
+
+
+@app.command()
+def puppet(
+    out: Annotated[Path, typer.Option(help="Folder to make; an earlier data set there is replaced.")],
+    participants: Annotated[int, typer.Option(help="How many puppets.")] = 4,
+    seconds: Annotated[float, typer.Option(help="Length of each session.")] = 60.0,
+    sessions: Annotated[int, typer.Option(help="Sessions per participant.")] = 3,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same files, byte for byte.")] = 7,
+    photo: Annotated[
+        Path | None, typer.Option(help="A portrait to animate instead of the public-domain astronaut.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON lines instead of text, for programs.")
+    ] = False,
+) -> None:
+    """Make demo data: videos and ratings of a puppeteered photograph.
+
+    A photograph's face is warped to follow a random script of valence and arousal. That is real input
+    for the whole path from video to model, and no evidence about people.
+    """
+    from mien_client.system_libraries import require_system_libraries
+
+    require_system_libraries()
+    from .puppet import make_puppets, settings_from
+    from .puppet_script import NOTE
+
+    settings = settings_from(participants=participants, seconds=seconds, sessions=sessions, seed=seed)
+    if as_json:
+        _json("start", note=NOTE, frames=settings.frames)
+    else:
+        print(NOTE)
+    with _progress("rendering", as_json) as progress:
+        made = make_puppets(settings, out, photo, progress)
+    if as_json:
+        videos = [str(video) for video in made.videos]
+        _json("done", out=str(made.folder), videos=videos, frames=made.frames, bytes=made.bytes)
+        return
+    size_mb = made.bytes / 1e6
+    print(f"{len(made.videos)} videos of {participants} participants in {made.folder}, {size_mb:.0f} MB")
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path, typer.Option(help="Folder for all the demo makes; an earlier demo there goes.")
+    ] = Path(".demo"),
+    participants: Annotated[int, typer.Option(min=2, max=16, help="Sites, each with one puppet.")] = 4,
+    sessions: Annotated[
+        int, typer.Option(min=2, max=20, help="Sessions per site; the last is held out.")
+    ] = 2,
+    seconds: Annotated[float, typer.Option(min=15, max=600, help="Length of each session.")] = 30.0,
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Rounds of federated training.")] = 15,
+    seed: Annotated[
+        int, typer.Option(min=0, help="The same seed on one machine gives the same figures.")
+    ] = 7,
+) -> None:
+    """Run a whole federation on this machine, from video to published model.
+
+    One Flower server, one agent per site in processes of their own, TLS, enrolled keys, gRPC. The videos
+    are a puppeteered photograph: good for testing the whole path, no evidence about people. Ctrl-C stops
+    everything.
+    """
+    from mien_client.system_libraries import require_system_libraries
+
+    require_system_libraries()
+    from mien_server.logs import interrupt_on_signals
+
+    from .demo import DemoSettings, run_demo
+    from .demo_screen import DemoScreen
+
+    settings = DemoSettings(
+        participants=participants, sessions=sessions, seconds=seconds, rounds=rounds, seed=seed
+    )
+    interrupt_on_signals()
+    with DemoScreen() as screen:
+        try:
+            result = run_demo(settings, out, screen.say, screen.bar, screen.event)
+        except KeyboardInterrupt:
+            screen.say("stopped; nothing is left running")
+            raise typer.Exit(130) from None
+        screen.result(result, out)
+
+
+@app.command()
+def bench(
+    only: Annotated[
+        list[str] | None, typer.Option(help="Run only this benchmark; give it once per name.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="File for the figures.")] = Path("bench.json"),
+) -> None:
+    """Measure us against peers on this machine, print the ratios, write bench.json.
+
+    round-overhead: seconds of a federated round, against Flower's own flower-supernode.
+    ingest-speed: frames/s of ingest, against bare MediaPipe FaceLandmarker.
+    """
+    import tempfile
+
+    from mien_client.system_libraries import require_system_libraries
+
+    require_system_libraries()
+    from mien_common.errors import SettingsError
+    from mien_server.logs import interrupt_on_signals
+
+    from .bench import benchmarks, write_figures
+
+    known = benchmarks()
+    unknown = sorted(set(only or ()) - set(known))
+    if unknown:
+        raise SettingsError(f"no benchmark {unknown[0]!r}; there are {', '.join(known)}")
+    interrupt_on_signals()
+    figures = []
+    try:
+        with tempfile.TemporaryDirectory(prefix="mien-bench-") as folder:
+            for name in only or known:
+                print(name, flush=True)
+                found = known[name](Path(folder) / name, lambda line: print(line, flush=True))
+                figures.append(found)
+                verdict = "reached" if found.reached else "MISSED"
+                print(f"  {found.value:g} {found.unit}; {found.peer}: {found.peer_value:g} {found.unit}")
+                print(f"  {found.ratio:g} times as good, goal {found.goal:g}: {verdict}", flush=True)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    write_figures(out, figures)
+    print(f"wrote {out}")
+
+
+def _json(event: str, **values: object) -> None:
+    print(json.dumps({"event": event, **values}), flush=True)
+
+
+@contextmanager
+def _progress(what: str, as_json: bool) -> Iterator[Callable[[int, int], None]]:
+    """A function that shows frames done and frames in total: a bar, or JSON lines."""
+    if as_json:
+        yield lambda frames, total: _json("progress", frames=frames, total=total)
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda frames, total: bar.update(task, completed=frames, total=total)
