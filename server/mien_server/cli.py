@@ -48,16 +48,14 @@ def init(
     listen: Annotated[
         str | None,
         typer.Option(
-            help="Address to accept agents on; 0.0.0.0 means every one of this machine. [default: 0.0.0.0]",
-            show_default=False,
+            help="Address to accept agents on; 0.0.0.0 means every one of this machine.",
+            show_default="0.0.0.0",  # noqa: S104 - a word in the help
         ),
     ] = None,
-    port: Annotated[
-        int | None, typer.Option(help="Port for agents. [default: 9092]", show_default=False)
-    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port for agents.", show_default="9092")] = None,
     control_port: Annotated[
         int | None,
-        typer.Option(help="Port for these commands, on 127.0.0.1 only. [default: 9093]", show_default=False),
+        typer.Option(help="Port for these commands, on 127.0.0.1 only.", show_default="9093"),
     ] = None,
     days: Annotated[
         int, typer.Option(min=1, max=3650, help="Days until the server certificate expires.")
@@ -157,8 +155,8 @@ def run(
     quorum: Annotated[
         int | None,
         typer.Option(
-            help="Sites that must answer for a round to count. [default: more than half of the enrolled]",
-            show_default=False,
+            help="Sites that must answer for a round to count.",
+            show_default="more than half of the enrolled",
         ),
     ] = None,
     deadline: Annotated[
@@ -177,16 +175,14 @@ def run(
     ] = 7,
     local_epochs: Annotated[
         int | None,
-        typer.Option(
-            help="Passes of each site over its own data in a round. [default: 2]", show_default=False
-        ),
+        typer.Option(help="Passes of each site over its own data in a round.", show_default="2"),
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Of the sites' Adam optimiser. [default: 0.003]", show_default=False)
+        float | None, typer.Option(help="Of the sites' Adam optimiser.", show_default="0.003")
     ] = None,
     window_s: Annotated[
         float | None,
-        typer.Option(help="Length of a training window, seconds. [default: 10]", show_default=False),
+        typer.Option(help="Length of a training window, seconds.", show_default="10"),
     ] = None,
     evaluate: Annotated[
         bool, typer.Option(help="Evaluate every round's model on the sites' held-out recordings.")

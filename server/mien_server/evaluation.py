@@ -12,8 +12,6 @@ from mien_common.messages import EvaluateReport
 from mien_common.published import Agreement
 from mien_common.schema import TARGETS
 
-NOTHING = Agreement(mean_over_recordings=float("nan"), pooled=float("nan"))
-
 
 def agreement(reports: Iterable[EvaluateReport]) -> dict[str, Agreement]:
     """CCC of valence and arousal over all recordings of all reports.
