@@ -13,9 +13,7 @@ import typer
 
 from mien_common.errors import SettingsError
 
-app = typer.Typer(
-    no_args_is_help=True, help="On the machine that sees the face: ingest video, train, predict."
-)
+app = typer.Typer(no_args_is_help=True)
 
 SiteOption = Annotated[
     Path,
@@ -98,12 +96,13 @@ def ingest(
 @app.command()
 def join(site: SiteOption = Path()) -> None:
     """Join the federation: wait for rounds, train on this site's sessions, send updates. Ctrl-C leaves."""
-    from .agent import run_agent
     from .site import open_site
+
+    opened = open_site(site)
+    from .agent import run_agent  # only now: it takes seconds to load
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("flwr").setLevel(logging.WARNING)
-    opened = open_site(site)
 
     def stop(_signal: int, _frame: object) -> None:
         raise KeyboardInterrupt
@@ -169,11 +168,12 @@ def _progress(name: str, as_json: bool) -> Iterator[Callable[[int, int], None]]:
 
     console = Console(stderr=True)
     columns = (
-        *(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()),
-        *(TextColumn("{task.fields[speed]}"), TimeRemainingColumn()),
+        *(TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn()),
+        *(TextColumn("{task.fields[speed]}", markup=False), TimeRemainingColumn()),
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(name, total=None, speed="")
+        readable = name.encode(errors="replace").decode()  # a file's name may be any bytes
+        task = bar.add_task(readable, total=None, speed="")
 
         def advance(done: int, total: int) -> None:
             speed = bar.tasks[0].speed
