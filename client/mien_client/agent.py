@@ -27,10 +27,10 @@ from .tls import ServerUnreachableError, check_server
 
 log = logging.getLogger(__name__)
 
-BUSY_POLL_S: Final = 0.05
-IDLE_POLL_S: Final = 0.5
-BUSY_FOR_S: Final = 15.0
-"""After an order the next one is asked for often; each call costs two signatures."""
+FIRST_POLL_S: Final = 0.05
+LONGEST_POLL_S: Final = 0.5
+POLL_GROWTH: Final = 1.15
+"""The next order is asked for soon after the last, then less and less often: a poll costs two signatures."""
 
 FIRST_RETRY_S: Final = 0.5
 LONGEST_RETRY_S: Final = 10.0
@@ -69,7 +69,7 @@ def run_agent(site: Site) -> None:
 def _serve(site: Site, fleet: Fleet, outbox: Outbox) -> None:
     """Answer orders, the one left over from a crash first, until the connection is lost."""
     journal = site.state / "order.safetensors"
-    last_order = time.monotonic()
+    pause_s = FIRST_POLL_S
     order = kept_order(journal)
     while True:
         if order is None:
@@ -78,14 +78,13 @@ def _serve(site: Site, fleet: Fleet, outbox: Outbox) -> None:
             except (OrderDamagedError, RunEndedError) as error:
                 log.warning("order dropped reason=%s", error)
             if order is None:
-                idle = time.monotonic() - last_order > BUSY_FOR_S
-                time.sleep(IDLE_POLL_S if idle else BUSY_POLL_S)
+                time.sleep(pause_s)
+                pause_s = min(pause_s * POLL_GROWTH, LONGEST_POLL_S)
                 continue
             keep_order(journal, order)
         _answer(site, fleet, outbox, order)
         journal.unlink(missing_ok=True)
-        order = None
-        last_order = time.monotonic()
+        order, pause_s = None, FIRST_POLL_S
 
 
 def _answer(site: Site, fleet: Fleet, outbox: Outbox, order: Order) -> None:
