@@ -90,7 +90,7 @@ class DemoScreen:
             ("mean predictor", result.mean_predictor),
         ]
         for name, score in rows:
-            table.add_row(name, f"{score.valence:.3f}", f"{score.arousal:.3f}")
+            table.add_row(name, _three(score.valence), _three(score.arousal))
         self.say("")
         self._console.print(table)
         seconds = ", ".join(f"{name} {value:.0f} s" for name, value in result.seconds.items())
@@ -105,6 +105,10 @@ class DemoScreen:
             f"  .venv/bin/mien agent predict {video} --ratings {video.with_suffix('.csv')} "
             f"--model {result.model} --site {site} --out {out}"
         )
+
+
+def _three(value: float) -> str:
+    return f"{round(value, 3) + 0.0:.3f}"  # adding 0 turns −0.000 into 0.000
 
 
 def _number(value: dict[str, float | None]) -> str:
