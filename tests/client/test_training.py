@@ -202,6 +202,17 @@ def test_ratings_under_the_mask_have_no_influence_on_training_or_evaluation() ->
     assert sums == spoilt_sums
 
 
+def test_windows_in_which_nothing_counts_do_no_harm() -> None:
+    """An hour without a face must not become a step along NaN."""
+    recording = replace(easy(1, 20.0), counts=np.arange(501) < 40)
+    network = build(SMALL, seed=0)
+    settings = TrainingSettings(window_s=1.0, batch_windows=1)
+    result = train(network, [recording], settings, 5, CPU)
+    assert np.isfinite(result.loss)
+    assert result.frames == 40
+    assert all(np.isfinite(array).all() for array in weights_of(network).values())
+
+
 def test_evaluation_sums_are_those_of_the_predictions() -> None:
     network, recording = build(SMALL, seed=4), easy(3, 10.0)
     recording = replace(recording, counts=np.arange(len(recording.counts)) > 40)
