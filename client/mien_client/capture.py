@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from mien_common.errors import VideoError
 from mien_common.files import is_there
+from mien_common.schema import AU_V1, LONGEST_FRAMES
 
 from .frames import Frame
 
@@ -21,6 +22,7 @@ os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 LONGEST_SIDE: Final = 8192
+LONGEST_S: Final = (LONGEST_FRAMES - 1) / AU_V1.rate_hz
 TRUNCATED_BELOW: Final = 0.9
 """Containers estimate their frame count; fewer decodable frames than this share is a damaged file."""
 
@@ -43,7 +45,7 @@ class Video:
         Raises
         ------
         VideoError
-            The file ends long before its container says, or no frame can be decoded.
+            The file ends long before its container says, claims to last days, or no frame can be decoded.
         """
         import cv2
 
@@ -58,6 +60,11 @@ class Video:
             time_s -= first_s
             if time_s <= last_s:  # some containers carry no usable time stamps
                 time_s = max(count / self.rate_hz, last_s + 0.001)
+            if time_s > LONGEST_S:
+                raise VideoError(
+                    f"{self.path} claims a frame {time_s:.0f} s after its first; a day is the longest that "
+                    "is taken. Convert it, or cut it into pieces."
+                )
             last_s = time_s
             count += 1
             yield Frame(time_s, bgr)
