@@ -9,10 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien_client.capture import open_video
+from mien_client.capture import Video, open_video
 from mien_client.frames import Frame
 from mien_common.errors import InputError, VideoError
 
@@ -132,6 +134,46 @@ def test_a_cut_file_is_refused(
     os.truncate(path, int(path.stat().st_size * share))
     message = refused(path)
     assert "is truncated: it announces" in message or "its index is cut off" in message
+
+
+class Decoder:
+    """What OpenCV would be for a file with these time stamps."""
+
+    def __init__(self, times_ms: list[float]) -> None:
+        self._waiting = list(times_ms)
+        self._now = 0.0
+
+    def read(self) -> tuple[bool, Picture | None]:
+        if not self._waiting:
+            return False, None
+        self._now = self._waiting.pop(0)
+        return True, np.zeros((48, 64, 3), np.uint8)
+
+    def get(self, _what: int) -> float:
+        return self._now
+
+
+def times_of(times_ms: list[float], rate_hz: float = 25.0) -> list[float]:
+    video = Video(Path("film.avi"), 48, 64, rate_hz, 0, Decoder(times_ms))
+    return [frame.time_s for frame in video.frames()]
+
+
+def test_a_film_without_time_stamps_goes_by_its_rate() -> None:
+    assert times_of([0.0] * 6, rate_hz=20.0) == pytest.approx([0.0, 0.05, 0.1, 0.15, 0.2, 0.25])
+
+
+@given(st.lists(st.floats(-1e6, 1e7), min_size=1, max_size=30))
+def test_times_always_start_at_zero_and_rise(times_ms: list[float]) -> None:
+    times = times_of(times_ms)
+    assert len(times) == len(times_ms)
+    assert times[0] == 0.0
+    assert (np.diff(times) > 0).all()
+
+
+def test_a_film_that_claims_to_last_for_days_is_refused() -> None:
+    """A single damaged time stamp must not ask for all the memory there is."""
+    with pytest.raises(VideoError, match=r"film\.avi claims a frame 1000000000 s after its first"):
+        times_of([0.0, 40.0, 1e12])
 
 
 def test_a_name_is_never_taken_for_a_pattern_or_an_address(
