@@ -12,11 +12,13 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from flwr.app import Context, RecordDict
 
-from mien_common.errors import MienError, SettingsError
+from mien_common.errors import AgentCrashedError, MienError, SettingsError
+from mien_common.files import storage_errors
 from mien_common.messages import RoundOrder, unpack
 
 from .client_app import SITE_DIR, app
@@ -31,6 +33,9 @@ FIRST_POLL_S: Final = 0.05
 LONGEST_POLL_S: Final = 0.5
 POLL_GROWTH: Final = 1.15
 """The next order is asked for soon after the last, then less and less often: a poll costs two signatures."""
+
+MOST_TRIES: Final = 3
+"""An order that killed the agent this often, as when memory ran out, is answered with an error."""
 
 FIRST_RETRY_S: Final = 0.5
 LONGEST_RETRY_S: Final = 10.0
@@ -89,7 +94,12 @@ def _serve(site: Site, fleet: Fleet, outbox: Outbox) -> None:
 
 def _answer(site: Site, fleet: Fleet, outbox: Outbox, order: Order) -> None:
     started = time.monotonic()
-    parcel = _parcel(site, fleet, outbox, order)
+    with _counted_try(site.state / "order.tries") as tries:
+        if tries > MOST_TRIES:
+            log.error("order given up run=%s tries=%d", order.message.metadata.run_id, tries - 1)
+            parcel = outbox.refuse(order.message, AgentCrashedError("the agent died of it, time and again"))
+        else:
+            parcel = _parcel(site, fleet, outbox, order)
     seconds = time.monotonic() - started
     try:
         fleet.send(parcel, seconds)
@@ -120,6 +130,19 @@ def _parcel(site: Site, fleet: Fleet, outbox: Outbox, order: Order) -> Parcel:
     except Exception as error:  # whatever broke, the server must hear it, not wait out its deadline
         log.exception("order failed run=%s", order.message.metadata.run_id)
         return outbox.refuse(order.message, error)
+
+
+@contextmanager
+def _counted_try(path: Path) -> Iterator[int]:
+    """Which try this is at the order in hand; only tries that killed the process add up."""
+    try:
+        tries = int(path.read_text()) + 1
+    except (OSError, ValueError):
+        tries = 1
+    with storage_errors(path):
+        path.write_text(f"{tries}\n")
+    yield tries
+    path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mien_common.ccc import moments
 from mien_common.errors import SessionError, SettingsError
-from mien_common.messages import RecordingMoments, TrainingSettings
+from mien_common.messages import FEWEST_FRAMES, RecordingMoments, TrainingSettings
 from mien_common.network import AffectNetwork
 from mien_common.schema import AU_V1
 
@@ -24,9 +24,6 @@ from .sessions import Session
 
 SMALLEST_DEVIATION = 1e-4
 """A channel that hardly varies at a site carries nothing there and is not blown up to unit variance."""
-
-FEWEST_FRAMES = 25
-"""Recordings with less than a second of counted frames are not evaluated: their sums would tell frames."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@
     ├── ConfinementError          the face process could not be confined, or died
     ├── TrustError                keys, certificates, host names
     └── FederationError           server out of reach, not enrolled, no quorum, port taken
-        └── UpdateRejectedError   an update that must not leave, or must not be averaged
+        ├── UpdateRejectedError   an update that must not leave, or must not be averaged
+        └── AgentCrashedError     an order that kills the agent each time it is tried
 
 A message says what happened, to which file, site or round, and what to do next.
 """
@@ -73,3 +74,7 @@ class FederationError(MienError):
 
 class UpdateRejectedError(FederationError):
     """An update that must not leave the site, or must not enter the average."""
+
+
+class AgentCrashedError(FederationError):
+    """An order that killed the agent each time it was tried."""

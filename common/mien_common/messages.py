@@ -27,6 +27,9 @@ DOCUMENT: Final = "document"
 NUM_EXAMPLES: Final = "num-examples"
 """The metric Flower's FedAvg weights updates by: valid, rated training frames."""
 
+FEWEST_FRAMES: Final = 25
+"""Recordings with less than a second of counted frames are not reported: their sums would tell frames."""
+
 SITE_NAME_PATTERN: Final = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
 """Site names are host-name labels: lower case letters, digits and inner dashes, at most 32."""
 
@@ -87,8 +90,8 @@ class RecordingMoments(_Document):
     @field_validator("valence", "arousal")
     @classmethod
     def _possible(cls, value: Moments) -> Moments:
-        if not 0 <= value.n <= LONGEST_FRAMES:
-            raise ValueError(f"a frame count outside 0 to {LONGEST_FRAMES}")
+        if not FEWEST_FRAMES <= value.n <= LONGEST_FRAMES:
+            raise ValueError(f"a frame count outside {FEWEST_FRAMES} to {LONGEST_FRAMES}")
         numbers = (value.x, value.y, value.xx, value.yy, value.xy)
         # Predictions and ratings lie in [−1, 1]; no honest sum can pass its frame count.
         if not all(abs(number) <= value.n + 1e-6 for number in numbers):

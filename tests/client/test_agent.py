@@ -168,3 +168,16 @@ def test_one_agent_per_folder(site: Site) -> None:
         pytest.fail("two agents hold one folder")
     with agent._only_agent(site):  # the first is gone, so another may come
         pass
+
+
+def test_an_order_that_kills_the_agent_each_time_is_given_up(
+    rated_site: Site, order_of: Callable[..., Order]
+) -> None:
+    """As after three deaths out of memory: nothing in the process could count those."""
+    (rated_site.state / "order.tries").write_text("3\n")
+    served = FakeFleet([order_of()])
+    serve(rated_site, served)
+    (parcel,) = served.sent
+    assert parcel.receipt.kind == "error"
+    assert (parcel.message.error.reason or "").startswith("AgentCrashedError")
+    assert not (rated_site.state / "order.tries").exists()

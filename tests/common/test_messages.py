@@ -33,7 +33,7 @@ def sent(text: str) -> RecordDict:
     return RecordDict({DOCUMENT: ConfigRecord({"json": text})})
 
 
-SUMS = st.integers(0, 10_000).flatmap(
+SUMS = st.integers(25, 10_000).flatmap(
     lambda n: st.builds(
         Moments,
         n=st.just(float(n)),
@@ -101,7 +101,7 @@ REPORT: dict[str, Any] = {
     "bytes_down": 1,
     "bytes_up": 1,
 }
-MOMENTS: dict[str, Any] = {"n": 10.0, "x": 1.0, "y": 1.0, "xx": 1.0, "yy": 1.0, "xy": 1.0}
+MOMENTS: dict[str, Any] = {"n": 30.0, "x": 1.0, "y": 1.0, "xx": 1.0, "yy": 1.0, "xy": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -162,8 +162,9 @@ def test_impossible_reports_are_refused(wrong: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"x": 10.1},
-        {"xy": -10.1},
+        {"x": 30.1},
+        {"xy": -30.1},
+        {"n": 24.0},
         {"yy": math.nan},
         {"xx": math.inf},
         {"n": math.inf},

@@ -407,15 +407,16 @@ def test_a_round_without_any_evaluation_still_counts(world: World) -> None:
 
 
 def test_recordings_without_a_ccc_do_not_spoil_the_mean(world: World) -> None:
-    def with_an_empty_recording(message: Message, site: str) -> RecordDict:
+    def with_a_constant_recording(message: Message, site: str) -> RecordDict:
         content = evaluate_reply(message, site)
         report = unpack(content, EvaluateReport)
-        empty = RecordingMoments(valence=Moments(), arousal=Moments())
-        content[DOCUMENT] = pack(report.model_copy(update={"recordings": (*report.recordings, empty)}))
+        constant = Moments(n=30.0, x=15.0, y=15.0, xx=7.5, yy=7.5, xy=7.5)
+        undefined = RecordingMoments(valence=constant, arousal=constant)
+        content[DOCUMENT] = pack(report.model_copy(update={"recordings": (*report.recordings, undefined)}))
         return content
 
     for site in world.sites.values():
-        site.evaluate = with_an_empty_recording
+        site.evaluate = with_a_constant_recording
 
     world.conduct()
 
