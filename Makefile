@@ -29,7 +29,7 @@ check: $(READY) ## format, lint, types, and which room imports which
 	@$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 bench: $(READY) ## the benchmarks, printed and written to bench.json
 	@exec $(BIN)/mien lab bench $(ARGS)
