@@ -26,12 +26,15 @@ from flwr.proto.control_pb2 import (
 )
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.fab import Fab
+from flwr.supercore.inflatable.inflatable_utils import ObjectPushError as PushInterruptedError
 from flwr.supercore.inflatable.inflatable_utils import pull_objects
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.superlink.grid import http_grid
 
 from mien_common.errors import FederationError
 from mien_server.folder import ServerFolder
+
+__all__ = ["Control", "PushInterruptedError", "RunStatus", "build_fab", "quicken_grid"]
 
 FAB_FILES: Final = ("pyproject.toml", "LICENSE")
 PULL_BACKOFF_S: Final = 0.02

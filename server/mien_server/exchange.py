@@ -4,6 +4,7 @@ Built on Flower's public Grid (``push_messages``, ``pull_messages``, ``get_node_
 and a quorum of our own: a site that died, or never answers, does not hold up the others.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,15 +13,23 @@ from typing import Final, Protocol
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
+from mien_common.errors import FederationError
+from mien_server.control import PushInterruptedError
+
 POLL_FIRST_S: Final = 0.05
 POLL_LAST_S: Final = 0.25
 """Short at first, so that a fast round is not held up; slower later, so that a long one costs little."""
 POLL_GROWTH: Final = 1.1
 PRESENCE_POLL_S: Final = 1.0
+PUSH_ATTEMPTS: Final = 5
+PUSH_PAUSE_S: Final = 2.0
 REASON_LIMIT: Final = 300
 GRACE_S: Final = 30.0
 """How long beyond the deadline a message lives in the SuperLink. Ours must come first: a message that has
 expired is answered by the SuperLink with an error of its own."""
+
+
+log = logging.getLogger(__name__)
 
 
 class Clock(Protocol):
@@ -71,11 +80,14 @@ def exchange(
     """
     end = clock.monotonic() + deadline_s
     order = sorted(sites, key=lambda node: sites[node])
-    messages = [Message(content, node, kind, ttl=deadline_s + GRACE_S, group_id=group) for node in order]
+
+    def write() -> list[Message]:
+        return [Message(content, node, kind, ttl=deadline_s + GRACE_S, group_id=group) for node in order]
+
     waiting: dict[str, int] = {}
     found: dict[str, RecordDict] = {}
     failed: dict[str, str] = {}
-    for node, message_id in zip(order, grid.push_messages(messages), strict=True):
+    for node, message_id in zip(order, _push(grid, write, clock), strict=True):
         if message_id:
             waiting[message_id] = node
         else:
@@ -128,6 +140,29 @@ def wait_for_sites(
             waiting(names)
             told = names
         clock.sleep(POLL_LAST_S)
+
+
+def _push(grid: Grid, write: Callable[[], list[Message]], clock: Clock) -> list[str]:
+    """Hand messages to the SuperLink; their ids.
+
+    A SuperLink that is started again in the middle of an upload has forgotten its beginning. Then all
+    are written anew; a site that had got its message already answers both, and one answer is ignored.
+
+    Raises
+    ------
+    FederationError
+        It could not be done in several tries.
+    """
+    for attempt in range(1, PUSH_ATTEMPTS + 1):
+        try:
+            return list(grid.push_messages(write()))
+        except PushInterruptedError as error:
+            log.warning("event=push_interrupted attempt=%d reason=%s", attempt, error)
+            reason = error
+            clock.sleep(PUSH_PAUSE_S)
+    raise FederationError(
+        f"the SuperLink did not take a round's messages in {PUSH_ATTEMPTS} tries: {reason}"
+    ) from reason
 
 
 def _take(reply: Message, node: int, site: str, found: dict[str, RecordDict], failed: dict[str, str]) -> None:

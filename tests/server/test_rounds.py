@@ -29,6 +29,7 @@ from mien_common.messages import (
 from mien_common.network import build
 from mien_common.published import read_published
 from mien_common.weights import Weights, from_record, to_record, weights_of
+from mien_server.control import PushInterruptedError
 from mien_server.journal import Journal, JournalReader
 from mien_server.rounds import ATTEMPTS, Rounds
 from mien_server.run_settings import RunSettings
@@ -77,12 +78,17 @@ class FakeGrid(Grid):
         self.clock, self.sites = clock, sites
         self.pushed: list[Message] = []
         self._replies: list[tuple[float, Message]] = []
+        self.interruptions = 0
+        """So many pushes are cut off in the middle, as by a SuperLink that is started again."""
 
     def get_node_ids(self) -> list[int]:
         now = self.clock.now
         return [node for node, site in self.sites.items() if site.online_from <= now < site.online_until]
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        if self.interruptions:
+            self.interruptions -= 1
+            raise PushInterruptedError("0" * 64, 1, "session")
         ids = []
         for message in messages:
             self.pushed.append(message)
@@ -434,3 +440,15 @@ def test_the_journal_is_plain_json(world: World) -> None:
 
     for line in (world.path / "rounds.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=refuse)
+
+
+def test_a_push_that_is_cut_off_is_tried_again(world: World) -> None:
+    world.grid.interruptions = 2
+    world.conduct()
+    assert [event["round"] for event in world.events("round")] == [1]
+
+
+def test_a_superlink_that_never_takes_a_push_fails_the_run(world: World) -> None:
+    world.grid.interruptions = 1000
+    with pytest.raises(FederationError, match="did not take a round's messages"):
+        world.conduct()
