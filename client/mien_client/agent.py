@@ -60,7 +60,7 @@ def run_agent(site: Site) -> None:
         while True:
             try:
                 check_server(site.settings.server, root)
-                with Fleet(site.settings.server, root, key, site.state / "node-id") as fleet:
+                with Fleet(site.settings.server, root, key, site.state) as fleet:
                     log.info("joined server=%s site=%s", site.settings.server, site.settings.name)
                     retry_s = FIRST_RETRY_S
                     _serve(site, fleet, outbox)
@@ -87,6 +87,10 @@ def _serve(site: Site, fleet: Fleet, outbox: Outbox) -> None:
                 pause_s = min(pause_s * POLL_GROWTH, LONGEST_POLL_S)
                 continue
             keep_order(journal, order)
+            try:
+                fleet.confirm(order)
+            except RunEndedError as error:
+                log.info("order not wanted any more reason=%s", error)
         _answer(site, fleet, outbox, order)
         journal.unlink(missing_ok=True)
         order, pause_s = None, FIRST_POLL_S

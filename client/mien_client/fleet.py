@@ -29,6 +29,7 @@ from flwr.proto.fleet_pb2 import (
     ActivateNodeRequest,
     DeactivateNodeRequest,
     PullMessagesRequest,
+    PullMessagesResponse,
     PushMessagesRequest,
 )
 from flwr.proto.fleet_pb2_grpc import FleetStub
@@ -74,6 +75,7 @@ log = logging.getLogger(__name__)
 CALL_TIMEOUT_S: Final = 30.0
 MESSAGE_LIMIT_BYTES: Final = 600 * 1024 * 1024
 """Largest gRPC message and largest order in all, bytes."""
+ANNOUNCEMENT_LIMIT_BYTES: Final = 1024 * 1024
 OBJECT_LIMIT: Final = 256
 """Most objects in one order; ours have about eight."""
 
@@ -113,7 +115,7 @@ class Fleet:
     server : HOST:PORT.
     root_certificate : PEM of the only authority to trust.
     key : the site's private key; every call is signed with it.
-    node_file : where the node id is kept, to end a stale session after a crash.
+    state : folder of what a crash must not lose: the node id, and an order announced but not yet here.
 
     Raises
     ------
@@ -124,7 +126,7 @@ class Fleet:
     """
 
     def __init__(
-        self, server: str, root_certificate: bytes, key: ec.EllipticCurvePrivateKey, node_file: Path
+        self, server: str, root_certificate: bytes, key: ec.EllipticCurvePrivateKey, state: Path
     ) -> None:
         self._public_key = public_key_to_bytes(key.public_key())
         self._channel = create_channel(
@@ -138,10 +140,11 @@ class Fleet:
             ],
         )
         self._stub = FleetStub(self._channel)
+        self._announced = state / "announced"
         self._stopped = threading.Event()
         self._lost = threading.Event()
         try:
-            self._node = Node(node_id=self._activate(node_file))
+            self._node = Node(node_id=self._activate(state / "node-id"))
         except BaseException:
             self._channel.close()
             raise
@@ -154,20 +157,22 @@ class Fleet:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        # Going offline, even for a moment, makes the server give up on what it asked of this site.
+        self.close(for_good=not isinstance(error, ServerUnreachableError))
 
     @property
     def node_id(self) -> int:
         """Flower's id of this site's node."""
         return int(self._node.node_id)
 
-    def close(self) -> None:
-        """Tell the server that this site goes offline, where it can still be told."""
+    def close(self, for_good: bool = True) -> None:
+        """Close the connection; leaving for good, tell the server that this site goes offline."""
         self._stopped.set()
         self._heart.join(timeout=CALL_TIMEOUT_S)
         try:
-            self._call(self._stub.DeactivateNode, DeactivateNodeRequest(node_id=self._node.node_id), 5.0)
-        except FederationError as error:
+            if for_good:
+                self._call(self._stub.DeactivateNode, DeactivateNodeRequest(node_id=self._node.node_id), 5.0)
+        except (FederationError, TrustError) as error:
             log.info("leave server=unreachable reason=%s", error)
         finally:
             self._channel.close()
@@ -175,15 +180,42 @@ class Fleet:
     def receive(self) -> Order | None:
         """The next order, or None when there is none now.
 
+        The server hands an order out once. So its announcement is on disk before its parts are fetched,
+        and stays there until :meth:`confirm`, also when the connection is lost in between.
+
         Raises
         ------
         ServerUnreachableError, TrustError, RunEndedError, OrderDamagedError
         """
         if self._lost.is_set():
             raise ServerUnreachableError("the server does not count this site as online any more")
-        response = self._call(self._stub.PullMessages, PullMessagesRequest(node=self._node))
-        if not response.messages_list:
-            return None
+        response = _read_announcement(self._announced)
+        if response is None:
+            response = self._call(self._stub.PullMessages, PullMessagesRequest(node=self._node))
+            if not response.messages_list:
+                return None
+            write_atomic(self._announced, response.SerializeToString(), mode=0o600)
+        try:
+            return self._fetch(response)
+        except (OrderDamagedError, RunEndedError):
+            self._announced.unlink(missing_ok=True)
+            raise
+
+    def confirm(self, order: Order) -> None:
+        """Tell the server that an order has arrived and is kept here; it forgets its parts then.
+
+        Raises
+        ------
+        ServerUnreachableError, TrustError, RunEndedError
+        """
+        self._announced.unlink(missing_ok=True)
+        confirmation = ConfirmMessageReceivedRequest(
+            node=self._node, run_id=order.message.metadata.run_id, message_object_id=order.root
+        )
+        self._call(self._stub.ConfirmMessageReceived, confirmation)
+
+    def _fetch(self, response: PullMessagesResponse) -> Order:
+        """The announced order, whole."""
         run_id = response.messages_list[0].metadata.run_id
         tree = response.message_object_trees[0]
         wanted = [item.object_id for item in iterate_object_tree(tree)]
@@ -195,10 +227,6 @@ class Fleet:
                 contents = pull_objects(wanted, fetch, initial_backoff=0.02)
             except ObjectPullError as error:
                 raise OrderDamagedError(f"an order could not be fetched whole: {error}") from error
-        confirmation = ConfirmMessageReceivedRequest(
-            node=self._node, run_id=run_id, message_object_id=tree.object_id
-        )
-        self._call(self._stub.ConfirmMessageReceived, confirmation)
         return _order(contents, tree.object_id)
 
     def send(self, parcel: Parcel, seconds: float) -> None:
@@ -250,8 +278,11 @@ class Fleet:
         return node_id
 
     def _take_over(self, stale: int, request: ActivateNodeRequest) -> int:
-        """End the session an earlier agent of this site left open, then activate again."""
+        """Go on with the session an earlier connection of this site left open; else end it and begin anew."""
+        heartbeat = SendNodeHeartbeatRequest(node=Node(node_id=stale), heartbeat_interval=HEARTBEAT_S)
         try:
+            if self._call(self._stub.SendNodeHeartbeat, heartbeat).success:
+                return stale
             self._call(self._stub.DeactivateNode, DeactivateNodeRequest(node_id=stale))
             return int(self._call(self._stub.ActivateNode, request).node_id)
         except (_ActivationRefusedError, TrustError) as error:
@@ -325,6 +356,19 @@ def _order(contents: dict[str, bytes], root: str) -> Order:
         raise OrderDamagedError(f"an order is a {type(message).__name__}, not a message")
     message.metadata.__dict__["_message_id"] = root  # the reply names it, and Flower leaves it empty
     return Order(message, contents, root)
+
+
+def _read_announcement(path: Path) -> PullMessagesResponse | None:
+    """The announcement of an order that was not fetched before the connection was lost."""
+    if not path.exists():
+        return None
+    try:
+        kept = PullMessagesResponse.FromString(read_bounded(path, ANNOUNCEMENT_LIMIT_BYTES))
+    except (InputError, DecodeError) as error:
+        log.warning("announcement=unreadable file=%s reason=%s", path, error)
+        path.unlink(missing_ok=True)
+        return None
+    return kept if kept.messages_list and kept.message_object_trees else None
 
 
 def _read_node_id(path: Path) -> int | None:

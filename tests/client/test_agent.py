@@ -40,6 +40,16 @@ class FakeFleet:
     node_id: int = 3
     sent: list[Parcel] = field(default_factory=list)
     on_send: Exception | None = None
+    on_confirm: Exception | None = None
+    kept_when_confirmed: list[bool] = field(default_factory=list)
+    journal: Path | None = None
+
+    def confirm(self, order: Order) -> None:
+        assert order.message.metadata.message_id
+        if self.journal is not None:
+            self.kept_when_confirmed.append(self.journal.exists())
+        if self.on_confirm is not None:
+            raise self.on_confirm
 
     def receive(self) -> Order | None:
         if not self.given:
@@ -181,3 +191,25 @@ def test_an_order_that_kills_the_agent_each_time_is_given_up(
     assert parcel.receipt.kind == "error"
     assert (parcel.message.error.reason or "").startswith("AgentCrashedError")
     assert not (rated_site.state / "order.tries").exists()
+
+
+def test_an_order_is_kept_before_the_server_may_forget_it(
+    rated_site: Site, order_of: Callable[..., Order]
+) -> None:
+    journal = rated_site.state / "order.safetensors"
+    served = FakeFleet([order_of()], journal=journal)
+    serve(rated_site, served)
+    assert served.kept_when_confirmed == [True]
+    assert not journal.exists()
+
+
+def test_an_order_whose_confirmation_is_lost_is_answered_after_reconnecting(
+    rated_site: Site, order_of: Callable[..., Order]
+) -> None:
+    lost = FakeFleet([order_of()], on_confirm=ServerUnreachableError("gone"))
+    with pytest.raises(ServerUnreachableError):
+        agent._serve(rated_site, cast(Fleet, lost), Outbox(rated_site.receipts))
+    assert lost.sent == []
+    back = FakeFleet([])
+    serve(rated_site, back)
+    assert [parcel.receipt.kind for parcel in back.sent] == ["update"]
