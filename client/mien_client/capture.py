@@ -23,8 +23,11 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 LONGEST_SIDE: Final = 8192
 LONGEST_S: Final = (LONGEST_FRAMES - 1) / AU_V1.rate_hz
-TRUNCATED_BELOW: Final = 0.9
-"""Containers estimate their frame count; fewer decodable frames than this share is a damaged file."""
+TRUNCATED_BELOW: Final = 0.97
+"""A file is damaged when it ends before this share of both the frames and the time it announces.
+
+Both, because containers without a count estimate it from the time, and a camera may have dropped frames.
+"""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,11 @@ class Video:
             raise VideoError(
                 f"{self.path} holds no frame that can be decoded. Convert it, or record it again."
             )
-        if count < TRUNCATED_BELOW * self.expected_frames - 1:
+        announced_s = self.expected_frames / self.rate_hz
+        if (
+            count < TRUNCATED_BELOW * self.expected_frames - 1
+            and last_s < TRUNCATED_BELOW * announced_s - 1 / self.rate_hz
+        ):
             raise VideoError(
                 f"{self.path} is truncated: it announces {self.expected_frames} frames and {count} can be "
                 "decoded. Copy it again, or cut it where it ends."

@@ -26,8 +26,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON lines inste
 def agent() -> None:
     """On the machine that sees the face: ingest video, train, predict.
 
-    Frames are handled in a process that has no network and cannot write files. What leaves this
-    machine are model updates and sums, listed in the site's receipts.jsonl.
+    Video is decoded without a network, and faces are found in a process that has none and cannot write
+    files. What leaves this machine are model updates and sums, listed in the site's receipts.jsonl.
     """
 
 
@@ -75,11 +75,13 @@ def ingest(
     as_json: JsonOption = False,
 ) -> None:
     """Turn a video into a session: action units, head pose and ratings; no picture is kept."""
+    from .confinement import deny_network
     from .ingest import ingest as ingest_video
     from .site import open_site
     from .system_libraries import require_system_libraries
 
     require_system_libraries()
+    deny_network()
     opened = open_site(site)
     with _progress(video.name, as_json) as progress:
         done = ingest_video(opened, video, ratings, held_out=held_out, csv=csv, progress=progress)
@@ -134,11 +136,13 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Predict valence and arousal of a video: a CSV file per frame and a PNG plot."""
+    from .confinement import deny_network
     from .predict import predict_video
     from .site import open_site
     from .system_libraries import require_system_libraries
 
     require_system_libraries()
+    deny_network()
     opened = open_site(site) if site is not None else None
     with _progress(video.name, as_json) as progress:
         done = predict_video(video, model, opened, ratings, out, progress)

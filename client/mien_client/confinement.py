@@ -12,7 +12,10 @@ Why: MediaPipe ≥ 0.10.30 carries a usage-metrics client that contacts its vend
 import errno
 import os
 import resource
+import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from mien_common.errors import ConfinementError
@@ -65,22 +68,37 @@ def confine() -> None:
     ConfinementError
         The platform has no seccomp filters, or the filter does not hold when tried.
     """
-    if sys.platform != "linux":
-        raise ConfinementError(
-            f"the face process can only be confined on Linux, this is {sys.platform}. "
-            "Run the agent on Linux, or in a Linux container."
-        )
+    _require_linux()
     # A core dump would write frames to disk; a file size of zero stops writes the filter might miss.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    try:
+    with _refusals():
         _load_filter()
-    except (ImportError, OSError, RuntimeError) as error:
-        raise ConfinementError(
-            f"the kernel refused the seccomp filter ({error}), so frames will not be handled here. "
-            "Needed: Linux with seccomp filters, and libseccomp2 (apt-get install libseccomp2)."
-        ) from error
     _prove()
+
+
+def deny_network() -> None:
+    """Give up the network in this process, all its threads and its children, for good.
+
+    For the process that decodes video: FFmpeg parses files from anywhere, and needs no network for it.
+    Sockets of this machine only (unix) stay possible, as GPU drivers use them.
+
+    Raises
+    ------
+    ConfinementError
+        The platform has no seccomp filters, or the filter does not hold when tried.
+    """
+    _require_linux()
+    with _refusals():
+        import pyseccomp as seccomp
+
+        rules = seccomp.SyscallFilter(defaction=seccomp.ALLOW)
+        refuse = seccomp.ERRNO(errno.EPERM)
+        rules.add_rule(refuse, "socket", seccomp.Arg(0, seccomp.NE, socket.AF_UNIX))
+        rules.add_rule(refuse, "io_uring_setup")  # it can make sockets without that call
+        rules.set_attr(seccomp.Attr.CTL_TSYNC, 1)
+        rules.load()
+    _prove_no_socket(socket.AF_INET, socket.AF_INET6)
 
 
 def _load_filter() -> None:
@@ -112,16 +130,38 @@ def _load_filter() -> None:
     rules.load()
 
 
-def _prove() -> None:
-    """Try what must fail: a filter that loaded but does not bite is worse than none."""
-    import socket
+def _require_linux() -> None:
+    if sys.platform != "linux":
+        raise ConfinementError(
+            f"the face process can only be confined on Linux, this is {sys.platform}. "
+            "Run the agent on Linux, or in a Linux container."
+        )
 
-    for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What goes wrong while a filter is loaded, as ConfinementError."""
+    try:
+        yield
+    except (ImportError, OSError, RuntimeError) as error:
+        raise ConfinementError(
+            f"the kernel refused the seccomp filter ({error}), so frames will not be handled here. "
+            "Needed: Linux with seccomp filters, and libseccomp2 (apt-get install libseccomp2)."
+        ) from error
+
+
+def _prove_no_socket(*families: socket.AddressFamily) -> None:
+    for family in families:
         try:
             socket.socket(family, socket.SOCK_STREAM).close()
         except OSError:
             continue
         raise ConfinementError("the seccomp filter loaded but a socket could still be made; not going on.")
+
+
+def _prove() -> None:
+    """Try what must fail: a filter that loaded but does not bite is worse than none."""
+    _prove_no_socket(socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
     try:
         os.close(os.open(os.devnull, os.O_WRONLY))
     except OSError:

@@ -49,7 +49,7 @@ def plot_prediction(
     # A file's name stands in the title: any bytes, and dollar signs that mean no formula.
     readable = title.encode(errors="replace").decode()
     axes[0].set_title(readable, loc="left", fontsize=11, parse_math=False)
-    axes[-1].set_xlabel("time (s); grey: no face seen")
+    axes[-1].set_xlabel("time (s); shaded: no face seen")
     axes[-1].set_xlim(0, max(float(time_s[-1]), 0.04))
     picture = io.BytesIO()
     with warnings.catch_warnings():

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien_common.errors import InputError, RatingsError
-from mien_common.files import read_bounded
+from mien_common.files import is_there, read_bounded
 from mien_common.schema import TARGETS
 
 LIMIT_BYTES: Final = 64 * 1024 * 1024
@@ -43,6 +43,8 @@ def read_ratings(path: Path) -> Ratings:
         [−1, 1], or its times do not rise; the message names the line.
     """
     try:
+        if is_there(path) and not path.is_file():  # a pipe would be waited for, for ever
+            raise RatingsError(f"{path} is not a file. Give a CSV file {','.join(HEADER)}.")
         text = read_bounded(path, LIMIT_BYTES).decode("utf-8-sig")
     except InputError as error:
         raise RatingsError(str(error)) from error

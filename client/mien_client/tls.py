@@ -61,13 +61,13 @@ def check_server(server: str, root_certificate: bytes) -> None:
 
 def _reason(error: ssl.SSLCertVerificationError, host: str) -> str:
     if error.verify_code == _EXPIRED:
-        return "its certificate has expired. Ask the operator to renew it (`mien server init` makes one)."
+        return "its certificate has expired. Ask the operator to renew it (mien server init DIR --renew)."
     if error.verify_code == _NOT_YET_VALID:
         return "its certificate is not valid yet. Check this machine's clock."
     if error.verify_code in _WRONG_HOST:
         return (
             f"its certificate is for another host than {host}. Use the name the operator gave, or have the "
-            "operator add this one (`mien server init --host/--ip`)."
+            "operator add this one (mien server init DIR --renew --host NAME, or --ip ADDRESS)."
         )
     return (
         f"its certificate is not from this site's ca.crt ({error.verify_message}). "

@@ -1,6 +1,7 @@
 """The ``mien`` command: one door, with only the rooms that are installed behind it."""
 
 import importlib
+import io
 import os
 import sys
 from importlib.util import find_spec
@@ -54,13 +55,31 @@ def build_app() -> typer.Typer:
     return app
 
 
+def _missing_extra(package: str | None) -> str:
+    """What to install when a room's own packages are missing."""
+    extra = {"agent": "client", "lab": "lab"}.get(sys.argv[1], "server")
+    return (
+        f"error: this command needs the package {package}. Install Mien with it: pip install 'mien[{extra}]'"
+    )
+
+
 def main() -> None:
     """Run the command; an error a person can act on is one line and exit code 1, never a traceback."""
     os.environ.update(QUIET_FLOWER)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show "é" shows "?"
     try:
         build_app()()
+    except KeyboardInterrupt:
+        sys.exit(130)
     except MienError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("mien"):
+            raise
+        print(_missing_extra(error.name), file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:  # the reader of our output went away, as `mien ... | head` does
         sys.stderr.close()

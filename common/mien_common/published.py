@@ -117,7 +117,9 @@ def read_published(path: Path) -> tuple[ModelCard, Weights]:
         Something is missing or damaged, the hash differs, or the schema is not ours.
     """
     if not is_there(path):
-        raise ModelError(f"there is no model at {path}. `mien server models DIR` lists the published ones.")
+        raise ModelError(
+            f"there is no model at {path}. Its operator finds the published ones with `mien server models`."
+        )
     if path.is_file() and path.name != WEIGHTS_FILE:
         raise ModelError(f"{path} is not a model: give a published model's folder or its {WEIGHTS_FILE}.")
     folder = path if path.is_dir() else path.parent

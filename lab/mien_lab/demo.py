@@ -5,6 +5,7 @@ what a user would do by hand, with the same commands: a server, four sites with 
 agent each, TLS and enrolment, gRPC between them. Whatever was started is stopped, also on Ctrl-C.
 """
 
+import fcntl
 import json
 import shutil
 import time
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from mien_common.errors import StorageError
+from mien_common.errors import SettingsError, StorageError
 from mien_common.files import make_folder, storage_errors, write_atomic
 from mien_common.messages import TrainingSettings
 from mien_common.schema import AU_V1
@@ -94,7 +95,11 @@ def run_demo(settings: DemoSettings, out: Path, say: Say, bar: Bar, show: Show) 
     FederationError
         A process died, or the run failed.
     """
-    _make_room(out)
+    with _only_demo(out):
+        return _run(settings, out, say, bar, show)
+
+
+def _run(settings: DemoSettings, out: Path, say: Say, bar: Bar, show: Show) -> DemoResult:
     seconds: dict[str, float] = {}
 
     @contextmanager
@@ -143,13 +148,28 @@ def run_demo(settings: DemoSettings, out: Path, say: Say, bar: Bar, show: Show) 
     return result
 
 
-def _make_room(out: Path) -> None:
+@contextmanager
+def _only_demo(out: Path) -> Iterator[None]:
+    """An empty ``out`` that no other demo uses."""
     if out.exists() and any(out.iterdir()) and not (out / MARKER).exists():
         raise StorageError(f"{out} is not empty and no demo made it. Choose another --out, or empty it.")
+    make_folder(out)
     with storage_errors(out):
-        shutil.rmtree(out, ignore_errors=True)
-        make_folder(out)
-        (out / MARKER).touch()
+        marker = (out / MARKER).open("w")
+    with marker:
+        try:
+            fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SettingsError(
+                f"another demo is running in {out}. Wait for it, or choose another --out."
+            ) from error
+        with storage_errors(out):
+            for entry in out.iterdir():
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                elif entry.name != MARKER:
+                    entry.unlink()
+        yield
 
 
 def _ingest(people: list[Path], sites: list[Path], settings: DemoSettings, bar: Bar) -> None:

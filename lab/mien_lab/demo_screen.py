@@ -1,5 +1,7 @@
 """What the demo shows in a terminal: stages, a bar, a line per round, the final table."""
 
+import shlex
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -58,6 +60,7 @@ class DemoScreen:
         """Show an event of the run: a line per round."""
         if event["event"] == "round":
             if event["round"] == 1:
+                self.say("  CCC on held-out sessions, mean over recordings")
                 self._console.print(
                     "  round   time  sites   loss  valence  arousal        up      down",
                     style="bold",
@@ -100,11 +103,10 @@ class DemoScreen:
         self.say(f"published model: {result.model}")
         self.say(f"figures: {out / 'summary.json'}")
         site, video = out / "sites" / "lab-1", out / "videos" / "participant-01" / "session-02.avi"
+        predict = [sys.argv[0], "agent", "predict", video, "--ratings", video.with_suffix(".csv")]
+        predict += ["--model", result.model, "--site", site, "--out", out]
         self.say("try it:")
-        self.say(
-            f"  .venv/bin/mien agent predict {video} --ratings {video.with_suffix('.csv')} "
-            f"--model {result.model} --site {site} --out {out}"
-        )
+        self.say("  " + shlex.join(map(str, predict)))
 
 
 def _three(value: float) -> str:

@@ -63,7 +63,9 @@ def init(
     renew: Annotated[
         bool,
         typer.Option(
-            "--renew", help="Give an existing folder a new server certificate; its sites need nothing new."
+            "--renew",
+            help="Give an existing folder a new server certificate, the names given here added; "
+            "its sites need nothing new. Start `up` again after it.",
         ),
     ] = False,
 ) -> None:
@@ -85,6 +87,9 @@ def init(
     if renew:
         made = open_folder(folder)
         kept = made.settings.model_dump()
+        # Names are added: a site that uses an old one goes on working.
+        values |= {"hosts": [*dict.fromkeys([*kept["hosts"], *(host or ())])]}
+        values |= {"ips": [*dict.fromkeys([*kept["ips"], *(ip or ())])]}
         settings = parse_settings({**kept, **values}, "the new settings")
         made = type(made)(made.path, settings)
     else:
@@ -94,6 +99,8 @@ def init(
     issue_server_certificate(made.tls, settings.hosts, settings.ips, days, now)
     save_settings(made)
     print(f"{'renewed' if renew else 'made'} {made.path}")
+    if renew:
+        print("start `mien server up` again to use the new certificate")
     print(f"give every site {made.ca_certificate} and the address NAME:{settings.port}")
 
 
@@ -254,7 +261,8 @@ def models(
         else:
             ccc = "  ".join(f"{target} {_number(found.pooled)}" for target, found in card.ccc.items())
             mark = "  <- latest" if model.is_latest else ""
-            print(f"{card.created[:19]}  {card.run}  round {card.round:<4} CCC {ccc}  {model.path}{mark}")
+            when, figures = f"{card.created[:19]}  {card.run}", f"CCC (pooled) {ccc}"
+            print(f"{when}  round {card.round:<4} {figures}  {model.path}{mark}")
 
 
 @app.command()
@@ -283,7 +291,7 @@ def _line(event: "Event") -> str:
         trouble = "".join(f"\n    {site}: {reason}" for site, reason in missed.items())
         return (
             f"round {event['round']:>3}/{event['rounds']}  {event['seconds']['total']:6.2f} s  sites {count} "
-            f" loss {event['loss']['mean']:.3f}  CCC {ccc}  up {_bytes(event['bytes_up'])}  "
+            f" loss {event['loss']['mean']:.3f}  CCC (pooled) {ccc}  up {_bytes(event['bytes_up'])}  "
             f"down {_bytes(event['bytes_down'])}{trouble}"
         )
     if kind == "round_failed":

@@ -79,6 +79,7 @@ def enrol(folder: ServerFolder, public_key_file: Path, name: str) -> Site:
     """
     _check_name(name)
     key = _read_public_key(public_key_file)
+    _check_comment(public_key_file, name)
     text = key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
     with _locked(folder):
         sites = read_sites(folder)
@@ -96,6 +97,16 @@ def enrol(folder: ServerFolder, public_key_file: Path, name: str) -> Site:
         site = Site(name=name, public_key=text, fingerprint=_fingerprint(text))
         _write_sites(folder, (*sites, site))
     return site
+
+
+def _check_comment(public_key_file: Path, name: str) -> None:
+    """A site writes its own name behind its key; under another, all it sends would be rejected."""
+    words = public_key_file.read_text(errors="replace").split()
+    if len(words) == 3 and words[2] != name and re.fullmatch(SITE_NAME_PATTERN, words[2]):
+        raise SettingsError(
+            f"{public_key_file} is the key of a site that calls itself {words[2]!r}, not {name!r}. Enrol it "
+            "under that name, or have the site made anew: mien agent init --name"
+        )
 
 
 def register(folder: ServerFolder, control: Control) -> list[Site]:

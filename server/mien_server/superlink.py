@@ -154,7 +154,10 @@ def _environment(folder: ServerFolder) -> dict[str, str]:
 
 
 def _superexec_secret(folder: ServerFolder) -> Path:
-    """What the SuperExec proves itself with, so that no other local user takes our runs."""
+    """What the SuperExec proves itself with, so that no other process is handed our runs.
+
+    It guards that API only. Flower's control API on the same loopback port knows no login.
+    """
     file = folder.state / "superexec.secret"
     if not file.exists():
         write_atomic(file, secrets.token_bytes(32), mode=0o600)

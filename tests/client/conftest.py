@@ -27,6 +27,15 @@ Image = NDArray[np.uint8]
 REAL_CLIPS = Path(__file__).parents[3] / "shared" / "media" / "faces"
 
 
+@pytest.fixture(autouse=True)
+def _this_process_keeps_its_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`mien agent ingest` gives up its process's network for good; here that process would be pytest.
+
+    ``test_confinement.py`` tries the real thing, in processes of its own.
+    """
+    monkeypatch.setattr("mien_client.confinement.deny_network", lambda: None)
+
+
 class MakeSession(Protocol):
     """Makes a session; see the fixture of this name."""
 

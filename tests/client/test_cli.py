@@ -79,7 +79,10 @@ def test_the_room_explains_itself_and_its_promise(mien: Mien) -> None:
     done = mien("agent", "--help")
     assert done.returncode == 0
     assert all(command in done.stdout for command in OPTIONS)
-    assert "no network and cannot write files" in " ".join(done.stdout.split())
+    assert (
+        "decoded without a network, and faces are found in a process that has none and cannot write"
+        in " ".join(done.stdout.split())
+    )
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -339,3 +339,35 @@ def test_it_needs_no_privilege(tmp_path: Path) -> None:
     if "Permission denied" in done.stderr or "No module named" in done.stderr:
         pytest.skip("nobody may not read this checkout")
     assert done.stdout == "confined\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [["ingest"], ["predict", "--model", "nowhere"]], ids=["ingest", "predict"]
+)
+def test_the_process_that_decodes_video_has_no_network(tmp_path: Path, command: list[str]) -> None:
+    """FFmpeg parses files from anywhere; whatever it is made to do, it reaches no other machine."""
+    code = """
+        import os, socket, sys
+        from mien_common.cli import main
+
+        try:
+            main()
+        except SystemExit:
+            pass
+        for family in (socket.AF_INET, socket.AF_INET6):
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                try:
+                    socket.socket(family, kind)
+                    print("a socket", file=sys.stdout)
+                except PermissionError:
+                    print("refused")
+        print(os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)[1])
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), "agent", *command, str(tmp_path / "absent.avi")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.split() == ["refused"] * 4 + ["0"], done.stdout + done.stderr
+    assert done.stderr.startswith("error: ")

@@ -89,7 +89,7 @@ def test_a_bad_file_is_refused_with_its_name_and_line(tmp_path: Path, kind: str)
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RatingsError, match=r"absent\.csv: No such file"):
         read_ratings(tmp_path / "absent.csv")
-    with pytest.raises(RatingsError, match="Is a directory"):
+    with pytest.raises(RatingsError, match="is not a file"):
         read_ratings(tmp_path)
 
 

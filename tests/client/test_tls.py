@@ -154,7 +154,7 @@ def test_a_certificate_for_another_host(
     with serve(authority, names=names) as port, pytest.raises(TrustError) as raised:
         check_server(f"{host}:{port}", authority.pem)
     assert f"its certificate is for another host than {host}." in str(raised.value)
-    assert "mien server init --host/--ip" in str(raised.value)
+    assert "mien server init DIR --renew --host NAME" in str(raised.value)
 
 
 def test_a_certificate_of_another_authority(serve: Callable[..., Any], authority: Authority) -> None:

@@ -137,3 +137,12 @@ def test_registration_is_repeatable_and_mends_itself(folder: ServerFolder, tmp_p
     control.known = {b"another": 7}  # Flower's database was lost
     assert [site.name for site in register(folder, control)] == ["lab-1", "lab-2"]
     assert {site.node_id for site in read_sites(folder)} == {101, 102}
+
+
+def test_a_site_is_enrolled_under_the_name_it_calls_itself(folder: ServerFolder, tmp_path: Path) -> None:
+    """`mien agent init` writes it behind the key; under another name every update would be rejected."""
+    key = ec.generate_private_key(ec.SECP384R1())
+    file = public_key_file(tmp_path / "site.pub", key, " lab-3")
+    with pytest.raises(SettingsError, match="calls itself 'lab-3', not 'lab-1'"):
+        enrol(folder, file, "lab-1")
+    assert enrol(folder, file, "lab-3").name == "lab-3"
