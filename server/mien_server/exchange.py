@@ -63,6 +63,7 @@ def exchange(
     deadline_s: float,
     quorum: int,
     clock: Clock = time,
+    superlink: Callable[[], object] = lambda: None,
 ) -> Answers:
     """Send ``content`` to every one of ``sites`` and gather their answers.
 
@@ -73,6 +74,8 @@ def exchange(
     group : Flower's group id; the round.
     deadline_s : the longest to wait, seconds.
     quorum : once so many have answered, sites that went offline are no longer waited for.
+    superlink : tells one SuperLink process from the next. One that dies may take along what it was just
+        handing over, so those who have not answered are asked again; of two answers the first counts.
 
     Returns
     -------
@@ -81,26 +84,35 @@ def exchange(
     end = clock.monotonic() + deadline_s
     order = sorted(sites, key=lambda node: sites[node])
 
-    def write() -> list[Message]:
-        return [Message(content, node, kind, ttl=deadline_s + GRACE_S, group_id=group) for node in order]
-
     waiting: dict[str, int] = {}
     found: dict[str, RecordDict] = {}
     failed: dict[str, str] = {}
-    for node, message_id in zip(order, _push(grid, write, clock), strict=True):
-        if message_id:
-            waiting[message_id] = node
-        else:
-            failed[sites[node]] = "the server could not queue a message for it"
+
+    def ask(nodes: list[int]) -> None:
+        def write() -> list[Message]:
+            left_s = max(end - clock.monotonic(), 0.0)
+            return [Message(content, node, kind, ttl=left_s + GRACE_S, group_id=group) for node in nodes]
+
+        for node, message_id in zip(nodes, _push(grid, write, clock), strict=True):
+            if message_id:
+                waiting[message_id] = node
+            else:
+                failed[sites[node]] = "the server could not queue a message for it"
+
+    asked_through = superlink()
+    ask(order)
     pause_s, next_presence = POLL_FIRST_S, clock.monotonic() + PRESENCE_POLL_S
     while waiting:
         # Before pulling: a reply that was slow to arrive must not cost the others their last chance.
         is_over = clock.monotonic() >= end
         for reply in grid.pull_messages(list(waiting)):
-            asked = reply.metadata.reply_to_message_id
-            if asked in waiting:
-                node = waiting.pop(asked)
-                _take(reply, node, sites[node], found, failed)
+            node = waiting.pop(reply.metadata.reply_to_message_id, None)
+            again = [message_id for message_id, other in waiting.items() if other == node]
+            if node is None or (again and reply.has_error()):
+                continue  # not asked here, or asked again since: that answer counts
+            for message_id in again:
+                del waiting[message_id]
+            _take(reply, node, sites[node], found, failed)
         now = clock.monotonic()
         if not waiting:
             break
@@ -114,6 +126,10 @@ def exchange(
                     del waiting[message_id]
                     failed[sites[node]] = "it went offline"
             next_presence = now + PRESENCE_POLL_S
+        if superlink() != asked_through:
+            asked_through = superlink()
+            log.warning("event=asked_again reason=another_superlink round=%s", group)
+            ask(sorted(set(waiting.values()), key=lambda node: sites[node]))
         clock.sleep(min(pause_s, max(end - now, 0.0)))
         pause_s = min(pause_s * POLL_GROWTH, POLL_LAST_S)
     return Answers({site: found[site] for site in sorted(found)}, dict(sorted(failed.items())))

@@ -7,7 +7,7 @@ An update's way: :func:`exchange` brings the replies, :func:`read_update` checks
 import datetime as dt
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -67,6 +67,7 @@ class Rounds:
     journal : where events go.
     rule : how updates are averaged; weighted FedAvg when omitted.
     clock : passed in so that tests need not wait.
+    superlink : tells one SuperLink process from the next; see :func:`~mien_server.exchange.exchange`.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Rounds:
         journal: Journal,
         rule: Rule | None = None,
         clock: Clock = time,
+        superlink: Callable[[], object] = lambda: None,
     ) -> None:
         self._grid = grid
         self._enrolled = enrolled
@@ -88,6 +90,7 @@ class Rounds:
         self._journal = journal
         self._rule = rule or federated_averaging()
         self._clock = clock
+        self._superlink = superlink
 
     def conduct(self) -> Weights:
         """All rounds of the run; the final weights.
@@ -242,7 +245,15 @@ class Rounds:
         )
         content = RecordDict({DOCUMENT: pack(order), ARRAYS: to_record(weights)})
         answers = exchange(
-            self._grid, sites, content, kind, str(round_), self._settings.deadline_s, quorum, self._clock
+            self._grid,
+            sites,
+            content,
+            kind,
+            str(round_),
+            self._settings.deadline_s,
+            quorum,
+            self._clock,
+            self._superlink,
         )
         return answers, _size(content) * len(sites)
 

@@ -18,6 +18,7 @@ from mien_server.folder import SERVER_DIR_VARIABLE, open_folder
 from mien_server.journal import Journal
 from mien_server.rounds import Rounds
 from mien_server.run_settings import read_run
+from mien_server.superlink import running_superlink
 
 LOG_FILE = "server_app.log"
 
@@ -46,7 +47,10 @@ def main(grid: Grid, context: Context) -> None:
     try:
         with _signals_raise(came):
             enrolled = {site.node_id: site.name for site in read_sites(folder) if site.node_id is not None}
-            Rounds(grid, enrolled, settings, name, folder.models, journal).conduct()
+            Rounds(
+                *(grid, enrolled, settings, name, folder.models, journal),
+                superlink=lambda: running_superlink(folder),
+            ).conduct()
     except _StoppedBySignal:
         journal.write("stopped", run=name)
         log.warning("event=run_stopped run=%s signal=%d", name, came[0])

@@ -35,6 +35,8 @@ POLL_S: Final = 0.1
 STOP_PATIENCE_S: Final = 2.5
 """For each of the two processes; both keep on disk what matters, so a kill costs nothing."""
 
+PIDS_FILE: Final = "pids.json"
+
 log = logging.getLogger(__name__)
 
 
@@ -76,7 +78,7 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
             # The SuperExec first: a ServerApp that is going on can then still say goodbye.
             for child in reversed(children):
                 child.stop(STOP_PATIENCE_S)
-            (folder.state / "pids.json").unlink(missing_ok=True)
+            (folder.state / PIDS_FILE).unlink(missing_ok=True)
         return stopped()
 
 
@@ -192,9 +194,18 @@ def _wait_until_ready(folder: ServerFolder, children: list[Child], stopped: Call
         time.sleep(POLL_S)
 
 
+def running_superlink(folder: ServerFolder) -> int | None:
+    """Process id of the SuperLink that `up` has running now; None where it is not known."""
+    try:
+        found = json.loads((folder.state / PIDS_FILE).read_bytes())["superlink"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, int) else None
+
+
 def _record_pids(folder: ServerFolder, children: list[Child]) -> None:
     pids = {child.command.name: child.process.pid for child in children if child.process is not None}
-    write_atomic(folder.state / "pids.json", json.dumps({"up": os.getpid(), **pids}).encode())
+    write_atomic(folder.state / PIDS_FILE, json.dumps({"up": os.getpid(), **pids}).encode())
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Rounds over an in-memory grid and a clock that only our own sleeping moves."""
 
 import json
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -186,7 +187,7 @@ class World:
     def __post_init__(self) -> None:
         self.grid = FakeGrid(self.clock, self.sites)
 
-    def conduct(self, **settings: Any) -> Weights:
+    def conduct(self, superlink: Callable[[], object] = lambda: None, **settings: Any) -> Weights:
         chosen = RunSettings.model_validate(
             {"rounds": 1, "quorum": 2, "deadline_s": 60.0, "wait_s": 30.0, "seed": 3, "architecture": TINY}
             | settings
@@ -195,7 +196,9 @@ class World:
         try:
             names = {node: site.name for node, site in self.sites.items()}
             return Rounds(
-                self.grid, names, chosen, "run-1", self.path / "models", journal, clock=self.clock
+                *(self.grid, names, chosen, "run-1", self.path / "models", journal),
+                clock=self.clock,
+                superlink=superlink,
             ).conduct()
         finally:
             journal.close()
@@ -452,3 +455,22 @@ def test_a_superlink_that_never_takes_a_push_fails_the_run(world: World) -> None
     world.grid.interruptions = 1000
     with pytest.raises(FederationError, match="did not take a round's messages"):
         world.conduct()
+
+
+def test_who_was_asked_through_a_superlink_that_died_is_asked_again(world: World) -> None:
+    """It hands a message out once; the one it was handing over when it died is lost."""
+    asked = {"site-b": 0}
+
+    def lost_once(kind: str, _round: int) -> float:
+        asked["site-b"] += kind == "train"
+        return math.inf if kind == "train" and asked["site-b"] == 1 else 1.0
+
+    world.site["site-b"].delay_s = lost_once
+    world.conduct(quorum=3, deadline_s=600.0, superlink=lambda: world.clock.now > 5.0)
+    (done,) = world.events("round")
+    assert done["sites"] == {"answered": ["site-a", "site-b", "site-c"], "failed": {}}
+    assert done["seconds"]["train"] < 10
+    asked_for_training = [
+        message for message in world.grid.pushed if message.metadata.message_type == "train"
+    ]
+    assert len(asked_for_training) == 4, "those who had answered are left in peace"
