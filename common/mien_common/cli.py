@@ -3,6 +3,7 @@
 import importlib
 import io
 import os
+import signal
 import sys
 from importlib.util import find_spec
 from typing import Annotated
@@ -66,6 +67,8 @@ def _missing_extra(package: str | None) -> str:
 def main() -> None:
     """Run the command; an error a person can act on is one line and exit code 1, never a traceback."""
     os.environ.update(QUIET_FLOWER)
+    # A shell script starts its background jobs with SIGINT ignored; ours must still stop when told.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show "é" shows "?"
