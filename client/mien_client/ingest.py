@@ -7,9 +7,10 @@ Follows a frame: :mod:`capture` decodes it, the confined :mod:`face_process` tur
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from mien_common.errors import VideoError
-from mien_common.files import sha256_of
+from mien_common.files import remove_old_drafts, sha256_of
 from mien_common.schema import AU_V1
 
 from .capture import open_video
@@ -23,7 +24,9 @@ from .site import Site
 Progress = Callable[[int, int], None]
 """Called with frames done and frames expected (0 where the file does not say)."""
 
-SHORTEST_FACE_S = 1.0
+SHORTEST_FACE_S: Final = 1.0
+ABANDONED_AFTER_S: Final = 24 * 3600.0
+"""A session that was being written a day ago is not being written any more."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ def ingest(
     rated = read_ratings(ratings) if ratings is not None else None
     with open_video(video):  # a file that is no video is refused before it is read whole for its hash
         digest = sha256_of(video)
+    remove_old_drafts(site.sessions, ABANDONED_AFTER_S)
     session_id = f"{_plain(video.stem)}-{digest[:8]}"
     new_session_folder(site.sessions, session_id)  # asked now, not after minutes of analysis
     features = observe_video(video, progress)

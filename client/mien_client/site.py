@@ -198,9 +198,18 @@ def open_site(folder: Path) -> Site:
     return Site(folder, settings)
 
 
+_WORDS_FOR_PATTERNS: Final = {
+    "name": "use at most 32 lower-case letters, digits and inner dashes, like lab-2",
+    "server": "give HOST:PORT, like mien.example.org:9092",
+}
+
+
 def first_problem(error: ValidationError) -> str:
-    """The first thing wrong, as ``field: what``."""
+    """The first thing wrong, as ``field: what``; a pattern in words."""
     problem = error.errors(include_url=False)[0]
+    field = str(problem["loc"][0]) if problem["loc"] else ""
+    if problem["type"] == "string_pattern_mismatch" and field in _WORDS_FOR_PATTERNS:
+        return f"{field}: {problem['input']!r} will not do; {_WORDS_FOR_PATTERNS[field]}"
     return f"{'.'.join(map(str, problem['loc'])) or 'settings'}: {problem['msg']}"
 
 

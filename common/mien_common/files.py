@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,17 @@ def new_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
+
+
+def remove_old_drafts(folder: Path, older_than_s: float) -> None:
+    """Remove what killed processes left of :func:`new_folder` in ``folder``, once it is surely abandoned."""
+    for draft in folder.glob(".*"):
+        try:
+            abandoned = time.time() - draft.stat().st_mtime > older_than_s
+        except OSError:  # its writer has just finished
+            continue
+        if abandoned and draft.is_dir():
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def make_folder(path: Path, mode: int = 0o755) -> Path:

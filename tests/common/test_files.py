@@ -1,15 +1,24 @@
 """Files are whole or absent, also on a full, read-only or forbidden disk."""
 
 import hashlib
+import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from mien_common.errors import InputError, StorageError
-from mien_common.files import make_folder, new_folder, read_bounded, sha256_of, write_atomic
+from mien_common.files import (
+    make_folder,
+    new_folder,
+    read_bounded,
+    remove_old_drafts,
+    sha256_of,
+    write_atomic,
+)
 
 
 def everything_under(folder: Path) -> list[str]:
@@ -138,3 +147,15 @@ def test_a_hash_is_that_of_the_whole_file(tmp_path: Path) -> None:
     content = bytes(range(256)) * 4096
     (tmp_path / "large").write_bytes(content)
     assert sha256_of(tmp_path / "large") == hashlib.sha256(content).hexdigest()
+
+
+def test_only_drafts_of_long_ago_are_removed(tmp_path: Path) -> None:
+    """A draft of today may be another process's work."""
+    for name in (".old.x", ".new.x", "session"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "features.parquet").write_bytes(b"1")
+    long_ago = time.time() - 90_000
+    for name in (".old.x", "session"):
+        os.utime(tmp_path / name, (long_ago, long_ago))
+    remove_old_drafts(tmp_path, 86_400)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".new.x", "session"]

@@ -1,5 +1,6 @@
 """The demo as a new user runs it: its figures, its summary, and that two runs agree."""
 
+import fcntl
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import pytest
 
 from mien_common.published import read_published
 from mien_lab.commands import Argument, mien, run_mien
+from mien_lab.demo import MARKER
 
 TINY = ("--participants", 2, "--sessions", 2, "--seconds", 15, "--rounds", 2)
 
@@ -83,3 +85,13 @@ def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert "is not empty and no demo made it" in ended.stderr
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_two_demos_do_not_share_a_folder(tmp_path: Path) -> None:
+    with (tmp_path / MARKER).open("w") as marker:
+        fcntl.flock(marker, fcntl.LOCK_EX)
+        ended = subprocess.run(
+            mien("lab", "demo", "--out", tmp_path), capture_output=True, text=True, timeout=60
+        )
+    assert ended.returncode == 1
+    assert f"another demo is running in {tmp_path}" in ended.stderr
