@@ -23,7 +23,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 LONGEST_SIDE: Final = 8192
 LONGEST_S: Final = (LONGEST_FRAMES - 1) / AU_V1.rate_hz
-TRUNCATED_BELOW: Final = 0.97
+TRUNCATED_BELOW: Final = 0.985
 """A file is damaged when it ends before this share of both the frames and the time it announces.
 
 Both, because containers without a count estimate it from the time, and a camera may have dropped frames.

@@ -125,7 +125,7 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "codec"), [("film.avi", "MJPG"), ("film.mkv", "MJPG"), ("film.mp4", "mp4v")]
 )
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8, 0.95])
 def test_a_cut_file_is_refused(
     tmp_path: Path, make_video: MakeVideo, astronaut: Picture, name: str, codec: str, share: float
 ) -> None:
