@@ -158,7 +158,7 @@ def create_site(folder: Path, settings: SiteSettings, ca_certificate: Path) -> S
     certificate = read_certificate(ca_certificate)
     make_folder(folder)
     make_folder(site.private_key_file.parent, mode=0o700)
-    make_folder(site.sessions)
+    make_folder(site.sessions, mode=0o700)  # action units and ratings are about a person
     make_folder(site.state, mode=0o700)
     key = ec.generate_private_key(ec.SECP384R1())
     write_atomic(

@@ -220,3 +220,9 @@ def test_the_lock_is_the_owners_alone(site: Site) -> None:
 
     os.close(lock_file(site))
     assert mode(site.state / "agent.lock") == 0o600
+
+
+def test_sessions_are_for_the_sites_own_user(site: Site) -> None:
+    """Action units tell people apart; other users of a lab machine have no business with them."""
+    assert site.sessions.stat().st_mode & 0o077 == 0
+    assert site.state.stat().st_mode & 0o077 == 0
