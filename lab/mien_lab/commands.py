@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from mien_common.errors import FederationError
+from mien_server.logs import raise_if_interrupted
 from mien_server.processes import die_with, end_group
 
 Argument = str | int | float | Path
@@ -51,6 +52,7 @@ def follow(command: Sequence[str]) -> Generator[str]:
     with _started(command) as process:
         errors = _drain(process.stderr)
         for line in _pipe(process.stdout):
+            raise_if_interrupted()
             yield line.rstrip("\n")
         code = process.wait()
         said = errors()
@@ -89,6 +91,7 @@ def run_side_by_side(
                 errors[index] = _drain(running[index].stderr)
                 threading.Thread(target=read, args=(index, _pipe(running[index].stdout)), daemon=True).start()
             index, line = lines.get()
+            raise_if_interrupted()
             if line is not None:
                 take(index, line)
                 continue

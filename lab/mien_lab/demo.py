@@ -23,6 +23,7 @@ from mien_lab.baselines import Score, local_only, mean_predictor
 from mien_lab.commands import mien, run_side_by_side
 from mien_lab.federation import Federation
 from mien_lab.puppet import PARTICIPANT_FILE, PuppetSettings, make_puppets
+from mien_server.logs import raise_if_interrupted
 
 MARKER: Final = ".mien-demo"
 ROUND_DEADLINE_S: Final = 60
@@ -104,6 +105,7 @@ def _run(settings: DemoSettings, out: Path, say: Say, bar: Bar, show: Show) -> D
 
     @contextmanager
     def stage(name: str, title: str) -> Iterator[None]:
+        raise_if_interrupted()
         say(title)
         started = time.monotonic()
         yield
@@ -118,7 +120,12 @@ def _run(settings: DemoSettings, out: Path, say: Say, bar: Bar, show: Show) -> D
             seed=settings.seed,
         )
         videos = out / "videos"
-        make_puppets(puppets, videos, None, lambda done, total: bar("animating", done, total))
+
+        def animated(done: int, total: int) -> None:
+            raise_if_interrupted()
+            bar("animating", done, total)
+
+        make_puppets(puppets, videos, None, animated)
         people = sorted(folder for folder in videos.iterdir() if folder.is_dir())
     with stage("enrolment", f"2/5 A server and {settings.participants} sites: certificates, keys, enrolment"):
         federation = Federation(out)

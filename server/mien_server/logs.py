@@ -14,13 +14,26 @@ def log_to_stderr() -> None:
     logger.setLevel(logging.INFO)
 
 
+_came: list[int] = []
+
+
+def raise_if_interrupted() -> None:
+    """Raise KeyboardInterrupt again if a signal came: Python drops one raised in a finaliser or callback.
+
+    For the loops of long commands.
+    """
+    if _came:
+        raise KeyboardInterrupt
+
+
 def interrupt_on_signals() -> None:
     """Let SIGTERM end a command as Ctrl-C does, so that both clean up.
 
     SIGINT is set too: a shell starts its background jobs with SIGINT ignored.
     """
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        _came.append(number)
         raise KeyboardInterrupt
 
     for number in (signal.SIGINT, signal.SIGTERM):
