@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from mien_common.errors import FederationError
-from mien_server.logs import raise_if_interrupted
+from mien_server.logs import interrupts_held_back, raise_if_interrupted
 from mien_server.processes import die_with, end_group
 
 Argument = str | int | float | Path
@@ -108,6 +108,7 @@ def run_side_by_side(
 def _started(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
     process = _start(command)
     try:
+        raise_if_interrupted()
         yield process
     finally:
         if process.poll() is None:
@@ -117,15 +118,16 @@ def _started(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def _start(command: Sequence[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        list(command),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=die_with(os.getpid()),
-    )
+    with interrupts_held_back():
+        return subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=die_with(os.getpid()),
+        )
 
 
 def _drain(pipe: IO[str] | None) -> Callable[[], list[str]]:

@@ -20,6 +20,7 @@ from mien_common.errors import FederationError
 from mien_common.files import make_folder
 from mien_common.flower_environment import QUIET_FLOWER
 from mien_lab.commands import Argument, follow, mien, run_mien
+from mien_server.logs import interrupts_held_back, raise_if_interrupted
 from mien_server.processes import Child, Command, last_line
 
 START_PATIENCE_S: Final = 120.0
@@ -143,12 +144,14 @@ class Federation:
         while word not in log.read_text(errors="replace"):
             if child.process is None or child.process.poll() is not None or time.monotonic() > end:
                 raise FederationError(f"{name} did not come up: {last_line(log)}. Its log: {log}")
+            raise_if_interrupted()
             time.sleep(0.05)
 
     def _keep_up(self, name: str, arguments: list[str], variables: Mapping[str, str] | None = None) -> None:
         child = Child(Command(name, arguments, variables or os.environ, self.log(name)))
         self._started.callback(child.stop)
-        child.start()
+        with interrupts_held_back():
+            child.start()
         self._running[name] = child
 
 

@@ -2,6 +2,8 @@
 
 import logging
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 
@@ -15,6 +17,20 @@ def log_to_stderr() -> None:
 
 
 _came: list[int] = []
+_holding: list[bool] = []
+
+
+@contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """Hold KeyboardInterrupt back while a process is started: Python drops one raised during a fork.
+
+    What came meanwhile is raised by the next :func:`raise_if_interrupted`.
+    """
+    _holding.append(True)
+    try:
+        yield
+    finally:
+        _holding.pop()
 
 
 def raise_if_interrupted() -> None:
@@ -34,7 +50,8 @@ def interrupt_on_signals() -> None:
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         _came.append(number)
-        raise KeyboardInterrupt
+        if not _holding:
+            raise KeyboardInterrupt
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
