@@ -105,8 +105,11 @@ sys.exit(f"loaded {sorted(heavy)}" if heavy else 0)
         (["join"], "is not a site"),
         (["predict", "film.avi", "--model", "nowhere"], "there is no model at nowhere"),
         (["init", "s", "--name", "a", "--server", "h:1", "--ca", "no.crt"], "no.crt is not a readable"),
-        (["init", "s", "--name", "A B", "--server", "h:1", "--ca", "no.crt"], "name: String should match"),
-        (["init", "s", "--name", "a", "--server", "h", "--ca", "no.crt"], "server: String should match"),
+        (["init", "s", "--name", "A B", "--server", "h:1", "--ca", "no.crt"], "name: 'A B' will not do"),
+        (
+            ["init", "s", "--name", "a", "--server", "h", "--ca", "no.crt"],
+            "server: 'h' will not do; give HOST:PORT",
+        ),
         (["init", "s", "--name", "a", "--server", "h:99999", "--ca", "x"], "the port must be 1 to 65535"),
         (["init", "s", "--name", "a", "--server", "h:1", "--ca", "x", "--lag-s", "-1"], "lag_s: Input"),
         (["init", "s", "--name", "a", "--server", "h:1", "--ca", "x", "--device", "tpu"], "device: Input"),
