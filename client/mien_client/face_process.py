@@ -15,7 +15,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Final, Literal, Self
 
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from mien_common.errors import ConfinementError
 
 from .frames import Frame
+from .observations import FaceState, Observation
 
 SLOTS: Final = 3
 """Frames in flight: one being decoded while another is being analysed, one to spare."""
@@ -36,20 +36,12 @@ REQUEST: Final = struct.Struct("<IqII")
 """Slot, time stamp in ms, height, width."""
 REPLY: Final = struct.Struct("<BI")
 """Kind, length of the payload that follows."""
-READY, FACE, NO_FACE, FAILED = 1, 2, 3, 4
+READY, OBSERVED, LANDMARKS, FAILED = 1, 2, 3, 4
+OBSERVATION: Final = struct.Struct("<BI20f")
+"""State, which face, values."""
 PAYLOAD_LIMIT_BYTES: Final = 64 * 1024
 
 Outcome = Literal["action_units", "landmarks"]
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What is known of one frame."""
-
-    time_s: float
-    values: NDArray[np.float32] | None
-    """(20,) in the order of ``STATIC_CHANNELS``; (478, 3) pixels where landmarks were asked for;
-    None where no face was found."""
 
 
 class FaceProcess:
@@ -126,12 +118,22 @@ class FaceProcess:
 
     def analyse(self, frames: Iterable[Frame]) -> Iterator[Observation]:
         """Observations of ``frames``, in order; decoding overlaps with analysis."""
+        for time_s, payload in self._answers(frames, OBSERVED):
+            state, face, *values = OBSERVATION.unpack(payload)
+            yield Observation(time_s, FaceState(state), np.array(values, np.float32), face)
+
+    def landmarks(self, frames: Iterable[Frame]) -> Iterator[NDArray[np.float32] | None]:
+        """(478, 3) pixels per frame, None where there is no face; for outcome "landmarks"."""
+        for _, payload in self._answers(frames, LANDMARKS):
+            yield np.frombuffer(payload, np.float32).reshape(-1, 3).copy() if payload else None
+
+    def _answers(self, frames: Iterable[Frame], kind: int) -> Iterator[tuple[float, bytes]]:
         for frame in frames:
             if len(self._in_flight) == SLOTS:
-                yield self._collect()
+                yield self._collect(kind)
             self._submit(frame)
         while self._in_flight:
-            yield self._collect()
+            yield self._collect(kind)
 
     def _submit(self, frame: Frame) -> None:
         if frame.bgr.shape != self._shape or frame.bgr.dtype != np.uint8:
@@ -150,26 +152,23 @@ class FaceProcess:
             raise self._died() from error
         self._in_flight.append(frame.time_s)
 
-    def _collect(self) -> Observation:
-        kind, payload = self._receive(None, FRAME_DEADLINE_S)
-        time_s = self._in_flight.popleft()
-        if kind == NO_FACE:
-            return Observation(time_s, None)
-        values = np.frombuffer(payload, np.float32)
-        if kind != FACE or values.size not in (20, 478 * 3):
-            raise ConfinementError(f"the face process sent a reply of kind {kind} and {len(payload)} bytes")
-        return Observation(time_s, values.copy() if values.size == 20 else values.reshape(478, 3).copy())
+    def _collect(self, kind: int) -> tuple[float, bytes]:
+        payload = self._receive(kind, FRAME_DEADLINE_S)
+        lengths = (OBSERVATION.size,) if kind == OBSERVED else (0, 478 * 3 * 4)
+        if len(payload) not in lengths:
+            raise ConfinementError(f"the face process sent a reply of {len(payload)} bytes")
+        return self._in_flight.popleft(), payload
 
-    def _receive(self, wanted: int | None, deadline_s: float) -> tuple[int, bytes]:
+    def _receive(self, wanted: int, deadline_s: float) -> bytes:
         """One reply; ``wanted`` names the only kind that will do, besides FAILED."""
         end = time.monotonic() + deadline_s
         kind, length = REPLY.unpack(self._read(REPLY.size, end))
-        if length > PAYLOAD_LIMIT_BYTES or (wanted is not None and kind not in (wanted, FAILED)):
+        if length > PAYLOAD_LIMIT_BYTES or kind not in (wanted, FAILED):
             raise ConfinementError(f"the face process sent a reply of kind {kind} and {length} bytes")
         payload = self._read(length, end)
         if kind == FAILED:
             raise ConfinementError(str(json.loads(payload)["error"]))
-        return kind, payload
+        return payload
 
     def _read(self, size: int, end: float) -> bytes:
         pipe, content = _pipe(self._process.stdout), b""

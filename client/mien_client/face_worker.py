@@ -14,7 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien_client.confinement import confine
-from mien_client.face_process import FACE, FAILED, NO_FACE, READY, REPLY, REQUEST, SLOTS
+from mien_client.face_process import (
+    FAILED,
+    LANDMARKS,
+    OBSERVATION,
+    OBSERVED,
+    READY,
+    REPLY,
+    REQUEST,
+    SLOTS,
+)
 from mien_common.errors import MienError
 
 _REQUESTS, _REPLIES = 0, 1
@@ -36,13 +45,12 @@ def main() -> int:
 
 
 def _answer(frames: NDArray[np.uint8], outcome: str) -> None:
-    from mien_client import action_units
-    from mien_client.landmarks import Landmarker
+    from mien_client.face_finder import FaceFinder
 
     # MediaPipe's drawing helpers, unused here, import matplotlib, which insists on a folder to write to.
     for name in ("matplotlib", "matplotlib.pyplot"):
         sys.modules[name] = ModuleType(name)
-    with Landmarker() as landmarker:
+    with FaceFinder() as finder:
         _reply(READY, b"")
         last_ms = -1
         while request := _read(REQUEST.size):
@@ -52,13 +60,14 @@ def _answer(frames: NDArray[np.uint8], outcome: str) -> None:
                 raise ValueError(f"request for slot {slot} of {height}×{width} is outside the shared memory")
             rgb = frames[slot * size : (slot + 1) * size].reshape(height, width, 3)
             last_ms = max(timestamp_ms, last_ms + 1)
-            face = landmarker.find(rgb, last_ms)
+            if outcome == "landmarks":
+                points = finder.landmarks(rgb, last_ms)
+                kind, payload = LANDMARKS, b"" if points is None else points.tobytes()
+            else:
+                look = finder.look(rgb, last_ms)
+                kind, payload = OBSERVED, OBSERVATION.pack(look.state, look.face, *look.values)
             rgb[...] = 0
-            if face is None:
-                _reply(NO_FACE, b"")
-                continue
-            values = face.points if outcome == "landmarks" else action_units.measure(face)
-            _reply(FACE, np.ascontiguousarray(values, np.float32).tobytes())
+            _reply(kind, payload)
 
 
 def _read(size: int) -> bytes:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien_common.errors import ShapeError
-from mien_common.schema import AU_V1, STATIC_CHANNELS
+from mien_common.schema import AU_V1
 
-from .face_process import Observation
+from .observations import Observation
 
 SHORTEST_BRIDGE_S: Final = 0.1
 LONGEST_BRIDGE_S: Final = 0.25
@@ -45,8 +45,7 @@ def features_of(observations: Sequence[Observation]) -> Features:
     if not observations:
         raise ShapeError("features need at least one observed frame")
     times_s = np.array([observation.time_s for observation in observations])
-    missing = np.full(len(STATIC_CHANNELS), np.nan, np.float32)
-    static = np.stack([missing if seen.values is None else seen.values for seen in observations])
+    static = np.stack([seen.values for seen in observations])
     clock = clock_for(float(times_s[-1]))
     resampled = resample(times_s, static, clock)
     deltas = np.diff(resampled, axis=0, prepend=np.full((1, resampled.shape[1]), np.nan))

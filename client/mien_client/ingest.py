@@ -14,8 +14,9 @@ from mien_common.files import remove_old_drafts, sha256_of
 from mien_common.schema import AU_V1
 
 from .capture import open_video
-from .face_process import FaceProcess, Observation
+from .face_process import FaceProcess
 from .features import Features, features_of
+from .observations import FaceState, Observation
 from .openface_csv import openface_csv
 from .ratings import on_clock, read_ratings
 from .sessions import Session, new_session_folder, session_record, write_session
@@ -54,7 +55,7 @@ def observe_video(path: Path, progress: Progress) -> Features:
         observations = list(_counted(face.analyse(video.frames()), video.expected_frames, progress))
     features = features_of(observations)
     if features.valid.sum() < SHORTEST_FACE_S * AU_V1.rate_hz:
-        found = sum(seen.values is not None for seen in observations)
+        found = sum(seen.state == FaceState.SEEN for seen in observations)
         raise VideoError(
             f"{path} shows a face in {found} of {len(observations)} frames, too few to learn from. "
             "Check framing and light; the face should be at least 60 pixels wide."

@@ -34,10 +34,10 @@ def photo_landmarks(photo: NDArray[np.uint8]) -> NDArray[np.float32]:
     height, width = photo.shape[:2]
     with FaceProcess(height, width, "landmarks") as face_process:
         frame = Frame(0.0, np.ascontiguousarray(photo[:, :, ::-1]))
-        (observation,) = face_process.analyse([frame])
-    if observation.values is None:
+        (points,) = face_process.landmarks([frame])
+    if points is None:
         raise InputError(
             "no face was found in the photo. Use one of a single, frontal, well-lit face that fills "
             "at least a sixth of its height."
         )
-    return np.round(observation.values, 2).astype(np.float32)
+    return np.round(points, 2).astype(np.float32)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mien_client import face_process
 from mien_client.face_process import FaceProcess
 from mien_client.frames import Frame
+from mien_client.observations import FaceState
 from mien_common.errors import ConfinementError
 from mien_common.schema import STATIC_CHANNELS
 
@@ -64,7 +65,13 @@ def test_a_face_becomes_twenty_numbers_and_an_empty_room_none(
 ) -> None:
     seen = list(running.analyse(film([astronaut, blank, blank, astronaut, astronaut], start_s=10.0)))
     assert [observation.time_s for observation in seen] == pytest.approx([10.0, 10.04, 10.08, 10.12, 10.16])
-    assert [observation.values is None for observation in seen] == [False, True, True, False, False]
+    assert [observation.state == FaceState.NO_FACE for observation in seen] == [
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
     values = dict(zip(STATIC_CHANNELS, np.asarray(seen[0].values).tolist(), strict=True))
     assert len(values) == 20
     assert all(0 <= value <= 5 for name, value in values.items() if name.startswith("AU"))
@@ -136,11 +143,11 @@ def test_frames_are_wiped_after_use_and_after_the_end(astronaut: Image) -> None:
 
 def test_landmarks_come_only_where_they_are_asked_for(astronaut: Image) -> None:
     with FaceProcess(*SHAPE, outcome="landmarks") as face:
-        (seen,) = face.analyse(film([astronaut]))
-    assert seen.values is not None
-    assert seen.values.shape == (478, 3)
-    assert ((seen.values[:, 0] > 0) & (seen.values[:, 0] < 640)).all()
-    assert ((seen.values[:, 1] > 0) & (seen.values[:, 1] < 480)).all()
+        (seen,) = face.landmarks(film([astronaut]))
+    assert seen is not None
+    assert seen.shape == (478, 3)
+    assert ((seen[:, 0] > 0) & (seen[:, 0] < 640)).all()
+    assert ((seen[:, 1] > 0) & (seen[:, 1] < 480)).all()
 
 
 def test_a_killed_worker_ends_the_analysis_at_once(astronaut: Image) -> None:
@@ -244,7 +251,7 @@ def test_seen_from_outside_the_worker_reaches_no_network_and_writes_no_file(
     monkeypatch.setattr(sys, "executable", str(_traced(strace, tmp_path)))
     with FaceProcess(*SHAPE) as face:
         seen = list(face.analyse(film([astronaut] * 5)))
-    assert all(observation.values is not None for observation in seen)
+    assert all(observation.state == FaceState.SEEN for observation in seen)
 
     calls = [
         line.split(" ", 1) for path in tmp_path.glob("trace.*") for line in path.read_text().splitlines()

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.interpolate import interp1d
 
-from mien_client.face_process import Observation
 from mien_client.features import clock_for, features_of, resample
+from mien_client.observations import FaceState, Observation, nothing_seen
 from mien_common.errors import ShapeError
 from mien_common.schema import AU_V1, STATIC_CHANNELS
 
@@ -18,9 +18,9 @@ STATIC = len(STATIC_CHANNELS)
 def seen(time_s: float, level: float | None = None) -> Observation:
     """A frame whose 20 values follow a known function of time; no face where ``level`` is NaN."""
     if level is not None and np.isnan(level):
-        return Observation(time_s, None)
+        return nothing_seen(time_s, FaceState.NO_FACE)
     values = np.sin(time_s + np.arange(STATIC)) if level is None else np.full(STATIC, level)
-    return Observation(time_s, values.astype(np.float32))
+    return Observation(time_s, FaceState.SEEN, values.astype(np.float32))
 
 
 @pytest.mark.parametrize("rate_hz", [12.5, 15.0, 24000 / 1001, 25.0, 29.97, 30.0, 60.0])
@@ -114,7 +114,7 @@ def test_a_single_dropped_frame_is_bridged() -> None:
 
 
 def test_a_video_without_a_face_has_no_valid_frame() -> None:
-    features = features_of([Observation(number * 0.04, None) for number in range(30)])
+    features = features_of([nothing_seen(number * 0.04, FaceState.NO_FACE) for number in range(30)])
     assert not features.valid.any()
     assert np.isnan(features.values).all()
 

@@ -34,7 +34,7 @@ def _found(pictures: list[Image]) -> list[Floats]:
     """Landmarks of every picture, each shown for three frames so that the tracker settles."""
     frames = [Frame(index * 0.04, picture) for index, picture in enumerate(np.repeat(pictures, 3, axis=0))]
     with FaceProcess(FRAME_SIZE[1], FRAME_SIZE[0], "landmarks") as face_process:
-        seen = [observation.values for observation in face_process.analyse(frames)]
+        seen = list(face_process.landmarks(frames))
     assert all(values is not None for values in seen)
     return [values for values in seen[2::3] if values is not None]
 

@@ -1,0 +1,44 @@
+"""What the ``mien agent`` commands share: options, a progress bar, JSON lines."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SiteOption = Annotated[
+    Path,
+    typer.Option("--site", envvar="MIEN_SITE_DIR", help="The site's folder, made by `mien agent init`."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON lines instead of text, for programs.")]
+
+
+@contextmanager
+def progress_bar(name: str, as_json: bool) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal, JSON lines for programs, nothing where neither reads."""
+    if as_json:
+        yield lambda done, total: print_json("progress", frames=done, total=total) if done % 25 == 0 else None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        *(TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn()),
+        *(TextColumn("{task.fields[speed]}", markup=False), TimeRemainingColumn()),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        readable = name.encode(errors="replace").decode()  # a file's name may be any bytes
+        task = bar.add_task(readable, total=None, speed="")
+
+        def advance(done: int, total: int) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, completed=done, total=total, speed=f"{speed:.0f} frames/s" if speed else "")
+
+        yield advance
+
+
+def print_json(event: str, **fields: object) -> None:
+    print(json.dumps({"event": event, **fields}), flush=True)

@@ -1,0 +1,51 @@
+"""``mien agent predict``: a video's valence and arousal by a published model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import JsonOption, print_json, progress_bar
+
+
+def predict(
+    video: Annotated[Path, typer.Argument(help="A video file of one person's face.")],
+    model: Annotated[Path, typer.Option(help="A published model's folder, or the model.safetensors in it.")],
+    site: Annotated[
+        Path | None,
+        typer.Option(
+            "--site",
+            envvar="MIEN_SITE_DIR",
+            help="Standardise features by this site's statistics, as in training; else by the video's own.",
+        ),
+    ] = None,
+    ratings: Annotated[
+        Path | None, typer.Option(help="CSV time,valence,arousal to draw under the traces.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the CSV file and the plot.")] = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Predict valence and arousal of a video: a CSV file per frame and a PNG plot."""
+    from ..confinement import deny_network
+    from ..predict import predict_video
+    from ..site import open_site
+    from ..system_libraries import require_system_libraries
+
+    require_system_libraries()
+    deny_network()
+    opened = open_site(site) if site is not None else None
+    with progress_bar(video.name, as_json) as progress:
+        done = predict_video(video, model, opened, ratings, out, progress)
+    if as_json:
+        print_json("done", csv=str(done.csv), plot=str(done.plot), scaled_by=done.scaled_by)
+        return
+    print(
+        f"model of run {done.card.run}, round {done.card.round}; "
+        f"face in {done.valid_frames} of {done.frames} frames"
+    )
+    if done.scaled_by == "video":
+        print(
+            "features were standardised by this video's own statistics; --site uses a site's, as in training"
+        )
+    print(f"wrote {done.csv}")
+    print(f"wrote {done.plot}")
