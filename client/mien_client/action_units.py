@@ -22,6 +22,9 @@ from mien_common.schema import AU_CHANNELS, STATIC_CHANNELS
 
 MAX_INTENSITY: Final = 5.0
 
+EXPERIMENTAL: Final[tuple[str, ...]] = ("AU14_r", "AU17_r")
+"""Channels that do not pass the directed test; left out of the model by default."""
+
 _OUTER_EYE_CORNERS: Final = (33, 263)
 _INNER_EYE_CORNERS: Final = (133, 362)
 _LIP_CORNERS: Final = (61, 291)
@@ -31,8 +34,7 @@ _CHEEKS: Final = (50, 280)
 _NOSE_WINGS: Final = (129, 358)
 
 # Ends of each geometric measure, in eye distances: (at rest, fully shown). They enclose the 5th to
-# 95th percentiles of 18 clips of seven people (cheek .27-.36, nose .38-.45, corner -.09-.04), so
-# that a face at rest is seldom cut off at 0. A person's own neutral is not subtracted here.
+# 95th percentiles of 18 clips of seven people (cheek .27-.36, nose .38-.45, corner -.09-.04).
 _CHEEK_RAISE_RANGE: Final = (0.36, 0.24)
 """Lower lid to cheek: it shortens as the cheek rises."""
 _NOSE_WRINKLE_RANGE: Final = (0.46, 0.34)
@@ -48,8 +50,9 @@ def measure(face: Face) -> NDArray[np.float32]:
 
     Returns
     -------
-    (20,) float32 in the order of ``STATIC_CHANNELS``: 17 intensities in [0, 5], then rotation
-    about x, y, z in radians (zero when the face looks into the camera).
+    (20,) float32 in the order of ``STATIC_CHANNELS``: 17 raw intensities, then rotation about x, y, z
+    in radians (zero when the face looks into the camera). Raw: signed and not clipped, 0 for an average
+    resting face, 5 for the maximum; the person's own neutral is subtracted elsewhere.
     """
     points = canonical_points(face)
     intensities = [_intensity_from_shape(rule(face.blendshapes)) for rule in _FROM_BLENDSHAPES.values()]
@@ -134,9 +137,9 @@ def _height(points: NDArray[np.float64], indices: tuple[int, ...]) -> float:
 
 
 def _intensity_from_shape(score: float) -> float:
-    return float(np.clip(score, 0.0, 1.0)) * MAX_INTENSITY
+    return score * MAX_INTENSITY
 
 
 def _between(value: float, rest_to_full: tuple[float, float]) -> float:
     rest, full = rest_to_full
-    return float(np.clip((value - rest) / (full - rest), 0.0, 1.0)) * MAX_INTENSITY
+    return (value - rest) / (full - rest) * MAX_INTENSITY
