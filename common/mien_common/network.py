@@ -33,6 +33,22 @@ class AffectNetwork(nn.Module):
         hidden, _ = self.recurrence(features)
         return torch.tanh(self.head(hidden))
 
+    def step(self, features: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """One frame of what :meth:`forward` does at once, for a stream that has no end.
+
+        Parameters
+        ----------
+        features : (batch, channels)
+        state : (layers, batch, hidden units) that the step before left; None before the first.
+
+        Returns
+        -------
+        (batch, 2) in (−1, 1): valence, arousal; and the new state. ``state`` itself is not changed, so
+        that a step can also be tried without going on from it.
+        """
+        hidden, after = self.recurrence(features.unsqueeze(1), state)
+        return torch.tanh(self.head(hidden[:, 0])), after
+
 
 def build(architecture: Architecture, seed: int) -> AffectNetwork:
     """A freshly initialised network; the same seed gives the same weights everywhere."""

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from mien_common.architecture import Architecture
@@ -46,6 +47,48 @@ def test_a_frame_does_not_know_the_future() -> None:
         before, after = network(features), network(changed)
     assert torch.equal(before[:, :30], after[:, :30])
     assert not torch.allclose(before[:, 30:], after[:, 30:])
+
+
+@pytest.mark.parametrize("layers", [1, 2, 4])
+def test_frame_by_frame_is_the_same_as_all_at_once(layers: int) -> None:
+    network = build(Architecture(hidden_units=24, layers=layers), seed=layers).eval()
+    features = 3 * torch.randn(2, 300, 40, generator=torch.Generator().manual_seed(layers))
+    features[:, 100:140] = 0.0  # a face that was away
+    stepped, state = [], None
+    with torch.inference_mode():
+        expected = network(features)
+        for frame in range(features.shape[1]):
+            prediction, state = network.step(features[:, frame], state)
+            stepped.append(prediction)
+    assert torch.allclose(torch.stack(stepped, dim=1), expected, atol=1e-5, rtol=0)
+    assert state is not None
+    assert state.shape == (layers, 2, 24)
+
+
+def test_a_step_is_what_cho_2014_writes() -> None:
+    """One layer, one frame, by the paper's equations as PyTorch documents them, in NumPy."""
+    network = build(Architecture(hidden_units=5, layers=1), seed=3).eval()
+    weights = {name: array.astype(np.float64) for name, array in weights_of(network).items()}
+    generator = np.random.default_rng(3)
+    frame, before = generator.normal(size=40), generator.normal(size=5)
+
+    def sigmoid(number: NDArray[np.float64]) -> NDArray[np.float64]:
+        return 1 / (1 + np.exp(-number))
+
+    from_frame = weights["recurrence.weight_ih_l0"] @ frame + weights["recurrence.bias_ih_l0"]
+    from_state = weights["recurrence.weight_hh_l0"] @ before + weights["recurrence.bias_hh_l0"]
+    reset = sigmoid(from_frame[:5] + from_state[:5])
+    update = sigmoid(from_frame[5:10] + from_state[5:10])
+    candidate = np.tanh(from_frame[10:] + reset * from_state[10:])
+    after = (1 - update) * candidate + update * before
+    expected = np.tanh(weights["head.weight"] @ after + weights["head.bias"])
+
+    given = torch.tensor(before, dtype=torch.float32)[None, None]
+    with torch.inference_mode():
+        prediction, state = network.step(torch.tensor(frame, dtype=torch.float32)[None], given)
+    assert prediction[0].numpy() == pytest.approx(expected, abs=1e-5)
+    assert state[0, 0].numpy() == pytest.approx(after, abs=1e-5)
+    assert given[0, 0].numpy() == pytest.approx(before, abs=1e-6), "the state that was given has changed"
 
 
 def test_the_default_is_a_gru_of_two_layers_of_64() -> None:
