@@ -33,6 +33,7 @@ from mien_common.versions import MIEN_VERSION
 from mien_common.weights import Weights, from_record, network_from, norm_of, to_record, weights_of
 
 from . import training
+from .newest_model import keep_newest
 from .sessions import Session, read_session, session_folders
 from .site import Site, open_site
 
@@ -86,6 +87,7 @@ def evaluate(message: Message, context: Context) -> Message:
     started = time.monotonic()
     order, weights, bytes_down = _order(message)
     site = _site(context)
+    keep_newest(site, order, weights, message.metadata.run_id, message.metadata.created_at)
     data = _site_data(site)
     device = training.choose_device(site.settings.device)
     torch.set_num_threads(site.settings.threads)

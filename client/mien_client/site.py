@@ -4,6 +4,7 @@ site.toml      settings, readable by hand
 ca.crt         the server's certificate authority: the only one this site trusts
 keys/          site.key (private, mode 0600, never leaves), site.pub (given to the operator)
 sessions/      features and ratings; never leave
+models/        the newest global model the server sent
 state/         what the agent needs to resume after a crash
 receipts.jsonl what left, when, and how many bytes
 """
@@ -62,6 +63,11 @@ class Site:
     def sessions(self) -> Path:
         """Where the sessions lie."""
         return self.folder / "sessions"
+
+    @property
+    def models(self) -> Path:
+        """Where the newest global model lies."""
+        return self.folder / "models"
 
     @property
     def state(self) -> Path:

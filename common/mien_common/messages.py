@@ -57,6 +57,8 @@ class RoundOrder(_Document):
 
     schema_name: str = AU_V1.name
     architecture: Architecture = Architecture()
+    run: str = Field(default="", max_length=64, pattern=r"^[A-Za-z0-9._-]*$")
+    """The run's name at the server; a site names the models it keeps by it."""
     round: int = Field(ge=0, le=1_000_000)
     seed: int = Field(ge=0, lt=2**63)
     training: TrainingSettings = TrainingSettings()

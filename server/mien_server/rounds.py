@@ -239,6 +239,7 @@ class Rounds:
     ) -> tuple[Answers, int]:
         order = RoundOrder(
             architecture=self._settings.architecture,
+            run=self._run,
             round=round_,
             seed=self._settings.seed,
             training=self._settings.training,

@@ -109,6 +109,8 @@ MOMENTS: dict[str, Any] = {"n": 30.0, "x": 1.0, "y": 1.0, "xx": 1.0, "yy": 1.0, 
     [
         {"round": -1},
         {"round": 1_000_001},
+        {"run": "../../etc"},
+        {"run": "r" * 65},
         {"seed": 2**63},
         {"seed": -1},
         {"architecture": {"layers": 0}},
