@@ -1,20 +1,24 @@
 """The child side of the face process: confines itself, then turns frames into numbers.
 
-Started by :class:`mien_client.face_process.FaceProcess` as ``python -m mien_client.face_worker FD OUTCOME``.
-Enters: frames in shared memory. Leaves: replies on standard output, by the formats in ``face_process``.
-Never leaves: pixels.
+Started by :class:`mien_client.face_child.FaceChild` as ``python -m mien_client.face_worker FD SLOT_BYTES
+OUTCOME CONFINED``. Enters: frames in shared memory. Leaves: replies on standard output, by the formats in
+:mod:`face_protocol`. Never leaves: pixels.
 """
 
+import gc
 import json
 import os
+import select
 import sys
+import threading
 from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien_client.confinement import confine
-from mien_client.face_process import (
+from mien_client.face_protocol import (
+    BEGIN,
     FAILED,
     LANDMARKS,
     OBSERVATION,
@@ -24,50 +28,80 @@ from mien_client.face_process import (
     REQUEST,
     SLOTS,
 )
+from mien_client.frame_memory import map_and_close
 from mien_common.errors import MienError
 
-_REQUESTS, _REPLIES = 0, 1
+_REQUESTS, _REPLIES, _ERRORS = 0, 1, 2
+
+_UNUSED = ("matplotlib", "matplotlib.pyplot", "sounddevice")
+"""MediaPipe imports these for drawing and for recording sound; they look for folders and sound cards."""
 
 
 def main() -> int:
     """Answer requests until the parent closes the pipe; the exit status."""
-    memory, outcome = int(sys.argv[1]), sys.argv[2]
-    frames = np.memmap(os.fdopen(memory, "r+b"), np.uint8, "r+")
+    memory, slot_bytes, outcome = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     try:
-        confine()
-        _answer(frames, outcome)
-    except (MienError, ValueError, RuntimeError) as error:
-        _reply(FAILED, json.dumps({"error": str(error)}).encode())
+        frames = map_and_close(memory, SLOTS * slot_bytes)
+        _own_errors()
+        report: dict[str, object] = {"confined": False}
+        if sys.argv[4] != "unconfined":
+            confine()
+            report = {"confined": True}
+        threading.Thread(target=_end_with_the_agent, daemon=True).start()
+        _answer(frames, slot_bytes, outcome, report)
+    except (MienError, ValueError, RuntimeError, OSError) as error:
+        try:
+            _reply(FAILED, json.dumps({"error": str(error)}).encode())
+        except BrokenPipeError:  # the agent is gone; nobody is left to tell
+            return 0
         return 1
-    except BrokenPipeError:  # the agent is gone; nobody is left to answer
-        return 0
     return 0
 
 
-def _answer(frames: NDArray[np.uint8], outcome: str) -> None:
+def _answer(frames: NDArray[np.uint8], slot_bytes: int, outcome: str, report: dict[str, object]) -> None:
+    for name in _UNUSED:
+        sys.modules[name] = ModuleType(name)
     from mien_client.face_finder import FaceFinder
 
-    # MediaPipe's drawing helpers, unused here, import matplotlib, which insists on a folder to write to.
-    for name in ("matplotlib", "matplotlib.pyplot"):
-        sys.modules[name] = ModuleType(name)
-    with FaceFinder() as finder:
-        _reply(READY, b"")
-        last_ms = -1
-        while request := _read(REQUEST.size):
-            slot, timestamp_ms, height, width = REQUEST.unpack(request)
-            size = height * width * 3
-            if slot >= SLOTS or (slot + 1) * size > frames.size:
-                raise ValueError(f"request for slot {slot} of {height}×{width} is outside the shared memory")
-            rgb = frames[slot * size : (slot + 1) * size].reshape(height, width, 3)
-            last_ms = max(timestamp_ms, last_ms + 1)
-            if outcome == "landmarks":
-                points = finder.landmarks(rgb, last_ms)
-                kind, payload = LANDMARKS, b"" if points is None else points.tobytes()
-            else:
-                look = finder.look(rgb, last_ms)
-                kind, payload = OBSERVED, OBSERVATION.pack(look.state, look.face, *look.values)
-            rgb[...] = 0
-            _reply(kind, payload)
+    finder = FaceFinder()
+    gc.freeze()  # what the imports made stays; the collector need not walk it again and again
+    _reply(READY, json.dumps(report).encode())
+    last_ms = -1
+    while request := _read(REQUEST.size):
+        kind, slot, timestamp_ms, height, width = REQUEST.unpack(request)
+        if kind == BEGIN:
+            finder.__exit__(None, None, None)
+            finder, last_ms = FaceFinder(), -1
+            continue
+        size = height * width * 3
+        if slot >= SLOTS or size > slot_bytes:
+            raise ValueError(f"a request for slot {slot} of {height}×{width} is outside the shared memory")
+        start = slot * slot_bytes
+        rgb = frames[start : start + size].reshape(height, width, 3)
+        last_ms = max(timestamp_ms, last_ms + 1)
+        if outcome == "landmarks":
+            points = finder.landmarks(rgb, last_ms)
+            answer, payload = LANDMARKS, b"" if points is None else points.tobytes()
+        else:
+            look = finder.look(rgb, last_ms)
+            answer, payload = OBSERVED, OBSERVATION.pack(look.state, look.face, *look.values)
+        rgb[...] = 0
+        _reply(answer, payload)
+
+
+def _own_errors() -> None:
+    """Take a null device of our own for standard error: no descriptor but the two pipes is inherited."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, _ERRORS)
+    os.close(null)
+
+
+def _end_with_the_agent() -> None:
+    """End when the agent is gone, also while a frame hangs; the main thread notices only between frames."""
+    poll = select.poll()
+    poll.register(_REQUESTS, 0)  # hang-up is reported whatever is asked for
+    poll.poll()
+    os._exit(0)
 
 
 def _read(size: int) -> bytes:

@@ -10,7 +10,8 @@
     ├── ShapeError                arrays that do not fit together (also a ValueError)
     ├── StorageError              disk full, read-only, or not ours to write
     ├── SystemLibraryError        a system library is missing
-    ├── ConfinementError          the face process could not be confined, or died
+    ├── ConfinementError          the face process could not be confined, or keeps dying
+    │   └── FaceProcessDiedError  one face process is gone; the next takes over
     ├── TrustError                keys, certificates, host names
     └── FederationError           server out of reach, not enrolled, no quorum, port taken
         ├── UpdateRejectedError   an update that must not leave, or must not be averaged
@@ -62,6 +63,10 @@ class SystemLibraryError(MienError):
 
 class ConfinementError(MienError):
     """The face process could not be confined, or ended before its work was done."""
+
+
+class FaceProcessDiedError(ConfinementError):
+    """One face process died, hung and was ended, or gave up on a frame; another may be started."""
 
 
 class TrustError(MienError):

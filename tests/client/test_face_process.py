@@ -74,8 +74,8 @@ def test_a_face_becomes_twenty_numbers_and_an_empty_room_none(
     ]
     values = dict(zip(STATIC_CHANNELS, np.asarray(seen[0].values).tolist(), strict=True))
     assert len(values) == 20
-    assert all(0 <= value <= 5 for name, value in values.items() if name.startswith("AU"))
-    assert values["AU12_r"] > 2.5, "Eileen Collins smiles in her portrait"
+    assert all(np.isfinite(value) for value in values.values())
+    assert values["AU12_r"] > 2.0, "Eileen Collins smiles in her portrait"
     assert values["AU45_r"] < 2.0, "and her eyes are open"
     assert all(abs(values[name]) < 0.6 for name in ("pose_Rx", "pose_Ry", "pose_Rz"))
 
@@ -132,12 +132,12 @@ def test_the_worker_gets_no_secrets_of_the_environment(monkeypatch: pytest.Monke
 def test_frames_are_wiped_after_use_and_after_the_end(astronaut: Image) -> None:
     face = FaceProcess(*SHAPE)
     list(face.analyse(film([astronaut] * 4)))
-    assert not face._frames.any(), "a frame was left in the shared memory after its analysis"
+    assert not face._child._frames.any(), "a frame was left in the shared memory after its analysis"
     waiting = face.analyse(film([astronaut] * 4, start_s=1.0))
     next(waiting)
-    assert face._frames.any()
+    assert face._child._frames.any()
     face.close()
-    assert not face._frames.any(), "a frame was left in the shared memory after the end"
+    assert not face._child._frames.any(), "a frame was left in the shared memory after the end"
     assert ended(face.pid)
 
 
@@ -150,29 +150,95 @@ def test_landmarks_come_only_where_they_are_asked_for(astronaut: Image) -> None:
     assert ((seen[:, 1] > 0) & (seen[:, 1] < 480)).all()
 
 
-def test_a_killed_worker_ends_the_analysis_at_once(astronaut: Image) -> None:
+def test_a_killed_worker_costs_the_frames_it_held_and_the_recording_goes_on(
+    astronaut: Image, caplog: pytest.LogCaptureFixture
+) -> None:
     with FaceProcess(*SHAPE) as face:
-        analysis = face.analyse(film([astronaut] * 200))
-        next(analysis)
+        analysis = face.analyse(film([astronaut] * 40))
+        seen = [next(analysis)]
         os.kill(face.pid, signal.SIGKILL)
-        started = time.monotonic()
-        with pytest.raises(ConfinementError, match=r"ended unexpectedly \(status -9\)\. Nothing was written"):
-            list(analysis)
-        assert time.monotonic() - started < 5
+        seen += list(analysis)
+        assert face.restarts == 1
+    assert [observation.time_s for observation in seen] == pytest.approx(np.arange(40) * 0.04)
+    lost = [number for number, observation in enumerate(seen) if observation.state == FaceState.NO_FRAME]
+    assert 1 <= len(lost) <= 3
+    assert lost[-1] <= 4, "only the frames in flight may be lost"
+    assert {observation.state for observation in seen} == {FaceState.SEEN, FaceState.NO_FRAME}
+    assert all(np.isnan(seen[number].values).all() for number in lost)
+    assert "ended unexpectedly (status -9); another takes over" in caplog.text
 
 
-def test_a_worker_that_hangs_is_ended(astronaut: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_hangs_is_ended_and_replaced(astronaut: Image) -> None:
+    with FaceProcess(*SHAPE, frame_deadline_s=1.0) as face:
+        hung = face.pid
+        os.kill(hung, signal.SIGSTOP)
+        seen = list(face.analyse(film([astronaut] * 8)))
+        assert face.pid != hung
+        wait_until(lambda: ended(hung), "the stopped worker is gone")
+    assert [observation.state for observation in seen] == [FaceState.NO_FRAME] * 3 + [FaceState.SEEN] * 5
+
+
+def test_while_a_live_worker_is_replaced_frames_are_missing_and_nobody_waits(astronaut: Image) -> None:
     with FaceProcess(*SHAPE) as face:
-        monkeypatch.setattr(face_process, "FRAME_DEADLINE_S", 0.3)
-        os.kill(face.pid, signal.SIGSTOP)
-        with pytest.raises(ConfinementError, match="did not answer in time and was ended"):
-            list(face.analyse(film([astronaut])))
-        wait_until(lambda: ended(face.pid), "the stopped worker is gone")
+        assert face.observe(Frame(0.0, astronaut)).state == FaceState.SEEN
+        os.kill(face.pid, signal.SIGKILL)
+        states = []
+        for number in range(1, 10_000):
+            states.append(face.observe(Frame(number * 0.001, astronaut)).state)
+            if states[-1] == FaceState.SEEN:
+                break
+            time.sleep(0.001)
+    assert set(states[:-1]) == {FaceState.NO_FRAME}
+    assert len(states) > 3, "observe() waited for the new worker"
+    assert states[-1] == FaceState.SEEN
 
 
-@pytest.mark.parametrize("shape", [(480, 641, 3), (640, 480, 3), (480, 640), (480, 640, 4)])
-def test_a_frame_of_another_size_is_refused(running: FaceProcess, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ConfinementError, match="this face process was made for"):
+def test_frames_that_kill_each_worker_end_in_an_error(
+    astronaut: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deadly() -> Iterator[Frame]:
+        for number in range(10_000):
+            yield Frame(number * 0.04, astronaut)
+            os.kill(face.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(face_process, "MOST_RESTARTS", 2)
+    with (
+        FaceProcess(48, 64) as face,
+        pytest.raises(ConfinementError, match=r"for the 3th time in a row\. Convert the video"),
+    ):
+        list(face.analyse(deadly()))
+
+
+def test_one_worker_serves_recordings_of_any_size(astronaut: Image, blank: Image) -> None:
+    """Also larger than it was made for, in the middle of one, and after one that was left half-way."""
+    small = np.asarray(cv2.resize(astronaut, (320, 240)), np.uint8)
+    large = np.asarray(cv2.resize(astronaut, (1280, 960)), np.uint8)
+    with FaceProcess(240, 320) as face:
+        first = face.pid
+        next(face.analyse(film([small] * 5)))
+        assert [seen.state for seen in face.analyse(film([small] * 2))] == [FaceState.SEEN] * 2
+        assert face.pid == first
+        mixed = list(face.analyse(film([small, small, small, large, blank, small])))
+        assert face.pid != first
+        assert face.restarts == 0
+    wanted = [FaceState.SEEN] * 4 + [FaceState.NO_FACE, FaceState.SEEN]
+    assert [seen.state for seen in mixed] == wanted
+
+
+def test_a_recording_says_the_same_whatever_came_before_it(astronaut: Image) -> None:
+    """The landmarker tracks from frame to frame; a new recording must not begin where the last one ended."""
+    moved = np.roll(astronaut, (40, -60), axis=(0, 1))
+    with FaceProcess(*SHAPE) as face:
+        alone = list(face.analyse(film([astronaut] * 3)))
+        list(face.analyse(film([moved] * 10)))
+        after = list(face.analyse(film([astronaut] * 3)))
+    for one, other in zip(alone, after, strict=True):
+        np.testing.assert_array_equal(one.values, other.values)
+
+
+@pytest.mark.parametrize("shape", [(480, 640), (480, 640, 4), (0, 640, 3)])
+def test_what_is_no_picture_is_refused(running: FaceProcess, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ConfinementError, match=r"takes uint8 of \(height, width, 3\)"):
         list(running.analyse([Frame(30.0, np.zeros(shape, np.uint8))]))
 
 
@@ -193,7 +259,7 @@ def test_a_worker_that_cannot_confine_itself_sees_no_frame(
             """
             import sys
             sys.modules["pyseccomp"] = None
-            sys.argv = ["face_worker", *sys.argv[-2:]]
+            sys.argv = ["face_worker", *sys.argv[-4:]]
             from mien_client.face_worker import main
             sys.exit(main())
             """
@@ -209,7 +275,7 @@ def test_a_worker_that_cannot_confine_itself_sees_no_frame(
 
 def test_a_worker_that_does_not_start_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(ConfinementError, match=r"ended unexpectedly \(status 1\)"):
+    with pytest.raises(ConfinementError, match=r"ended unexpectedly \(status 1\) before its first frame"):
         FaceProcess(48, 64)
 
 

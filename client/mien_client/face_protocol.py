@@ -1,0 +1,28 @@
+"""What the agent and its face process say to each other: fixed-size requests in, numbers out.
+
+Enters the face process: requests that name a slot of shared memory, never a path or an address. Leaves
+it: replies of bounded size. Never leaves: pixels; no reply has room for a picture.
+"""
+
+import struct
+from typing import Final, Literal
+
+from mien_common.schema import STATIC_CHANNELS
+
+SLOTS: Final = 3
+"""Frames in flight: one being decoded while another is being analysed, one to spare."""
+
+REQUEST: Final = struct.Struct("<BBqII")
+"""Kind, slot, time stamp in ms, height, width."""
+BEGIN, FRAME = 1, 2
+"""A new recording starts here; look at the frame in a slot. BEGIN is not answered."""
+
+REPLY: Final = struct.Struct("<BI")
+"""Kind, length of the payload that follows."""
+READY, OBSERVED, LANDMARKS, FAILED = 1, 2, 3, 4
+OBSERVATION: Final = struct.Struct(f"<BI{len(STATIC_CHANNELS)}f")
+"""State, which face, values."""
+LANDMARKS_BYTES: Final = 478 * 3 * 4
+PAYLOAD_LIMIT_BYTES: Final = 64 * 1024
+
+Outcome = Literal["action_units", "landmarks"]
