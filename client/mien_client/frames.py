@@ -8,7 +8,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture; it lives in memory only."""
+    """One picture; it lives in memory only.
+
+    Its pixels are the source's own, and hold only until the next frame is taken: the source then writes
+    the next picture over them, and zeros at the end. Whoever wants to keep them has to copy them.
+    """
 
     time_s: float
     """Seconds since the source's first frame; strictly rising."""

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien_client.capture import Video, open_video
 from mien_client.frames import Frame
+from mien_client.sources.video_file import VideoFile, open_video_file
 from mien_common.errors import InputError, VideoError
 
 Picture = NDArray[np.uint8]
@@ -24,8 +24,8 @@ Numbered = Callable[[int], list[Picture]]
 
 
 def read(path: Path) -> list[Frame]:
-    with open_video(path) as video:
-        return list(video.frames())
+    with open_video_file(path) as video:
+        return [Frame(frame.time_s, frame.bgr.copy()) for frame in video.frames()]
 
 
 @pytest.mark.parametrize(
@@ -37,11 +37,11 @@ def test_every_frame_comes_once_in_order_at_its_time(
     tmp_path: Path, make_video: MakeVideo, numbered_frames: Numbered, name: str, codec: str, rate_hz: float
 ) -> None:
     path = make_video(tmp_path / name, numbered_frames(50), rate_hz, codec)
-    with open_video(path) as video:
+    with open_video_file(path) as video:
         assert (video.width, video.height) == (64, 48)
         assert video.rate_hz == pytest.approx(rate_hz, rel=1e-3)
         assert video.expected_frames == pytest.approx(50, abs=1)
-        frames = list(video.frames())
+        frames = [Frame(frame.time_s, frame.bgr.copy()) for frame in video.frames()]
     assert len(frames) == 50
     times = np.array([frame.time_s for frame in frames])
     assert times[0] == 0.0
@@ -78,7 +78,7 @@ def test_a_film_on_its_side_is_turned_as_players_do(
     place = content.index(upright, content.index(b"tkhd"))
     content[place : place + len(turned)] = turned
     path.write_bytes(content)
-    with open_video(path) as video:
+    with open_video_file(path) as video:
         shapes = {frame.bgr.shape for frame in video.frames()}
         assert shapes == {(video.height, video.width, 3)} == {(64, 48, 3)}
 
@@ -143,18 +143,18 @@ class Decoder:
         self._waiting = list(times_ms)
         self._now = 0.0
 
-    def read(self) -> tuple[bool, Picture | None]:
+    def read(self, image: Picture) -> tuple[bool, Picture | None]:
         if not self._waiting:
             return False, None
         self._now = self._waiting.pop(0)
-        return True, np.zeros((48, 64, 3), np.uint8)
+        return True, image
 
     def get(self, _what: int) -> float:
         return self._now
 
 
 def times_of(times_ms: list[float], rate_hz: float = 25.0) -> list[float]:
-    video = Video(Path("film.avi"), 48, 64, rate_hz, 0, Decoder(times_ms))
+    video = VideoFile(Path("film.avi"), 48, 64, rate_hz, 0, Decoder(times_ms))
     return [frame.time_s for frame in video.frames()]
 
 
