@@ -31,6 +31,22 @@ class Face:
     """(3, 3) rotation from the canonical face (x right, y up, z to the camera) to the camera."""
 
 
+def model_asset() -> bytes:
+    """The landmarker's bundle of models: a zip file, which holds a face detector, too.
+
+    Raises
+    ------
+    ConfinementError
+        The asset is not the one this version was built with.
+    """
+    asset = files("mien_client").joinpath("assets", "face_landmarker.task").read_bytes()
+    if hashlib.sha256(asset).hexdigest() != ASSET_SHA256:
+        raise ConfinementError(
+            "the face landmarker's model asset is damaged (its hash differs). Install mien again."
+        )
+    return asset
+
+
 class Landmarker:
     """FaceLandmarker in VIDEO mode; it keeps tracking state, so make a new one per recording.
 
@@ -41,11 +57,7 @@ class Landmarker:
     """
 
     def __init__(self) -> None:
-        asset = files("mien_client").joinpath("assets", "face_landmarker.task").read_bytes()
-        if hashlib.sha256(asset).hexdigest() != ASSET_SHA256:
-            raise ConfinementError(
-                "the face landmarker's model asset is damaged (its hash differs). Install mien again."
-            )
+        asset = model_asset()
         # Imported here, after the process is confined, so that no code of MediaPipe ever ran with a network.
         import mediapipe
         from mediapipe.tasks.python import BaseOptions, vision
