@@ -5,6 +5,7 @@ Enters and leaves: :class:`Observation`. It carries no picture, no landmark and 
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,11 @@ class FaceState(IntEnum):
     """Too little light for action units; the pose is known."""
     COVERED = 6
     """Something lies before a part of the face; the channels of that part are missing."""
+
+
+NOTHING_KNOWN: Final = (FaceState.NO_FRAME, FaceState.NO_FACE)
+POSE_KNOWN: Final = (FaceState.PROFILE, FaceState.SMALL, FaceState.DARK)
+"""States in which no number is known, and in which the pose is and no action unit."""
 
 
 @dataclass(frozen=True)

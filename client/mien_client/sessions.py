@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -22,15 +22,22 @@ from mien_common.files import new_folder, read_bounded, write_atomic
 from mien_common.schema import AU_V1, LONGEST_FRAMES, TARGETS
 from mien_common.versions import versions
 
-from .features import Features
+from .calibration import NeutralKind, ParticipantName
+from .features import MODEL_CHANNELS, Features
+from .observations import NOTHING_KNOWN, POSE_KNOWN, FaceState
+from .site import first_problem
 
 SESSION_FILE: Final = "session.json"
 FEATURES_FILE: Final = "features.parquet"
 RATINGS_FILE: Final = "ratings.parquet"
 
-_FEATURES_TYPES: Final = {"time_s": "double", "valid": "bool"} | dict.fromkeys(AU_V1.channels, "float")
+_FRAME_TYPES: Final = {"time_s": "double", "valid": "bool", "state": "uint8", "face": "int32"}
+_FEATURES_TYPES: Final = _FRAME_TYPES | dict.fromkeys(AU_V1.channels, "float")
 _RATINGS_TYPES: Final = {"time_s": "double"} | dict.fromkeys(TARGETS, "float")
 """Columns and their types, in Arrow's words."""
+
+FeaturesFrom = Literal["mediapipe", "openface", "py-feat"]
+"""What made the features. Each has a scale of its own."""
 
 
 class SessionRecord(BaseModel):
@@ -38,6 +45,8 @@ class SessionRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    layout: Literal[2]
+    """Of the session's files; the first had no face state and one mask for all channels."""
     id: str = Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")
     schema_name: str
     channels: tuple[str, ...]
@@ -47,6 +56,16 @@ class SessionRecord(BaseModel):
     rated: bool
     held_out: bool
     """Never trained on: kept to test the global model."""
+    participant: ParticipantName | None
+    neutral: NeutralKind
+    """Whose resting face was subtracted."""
+    features_from: FeaturesFrom
+    confined: bool
+    """Whether the face process was confined; true where none was needed."""
+    seconds: dict[str, float]
+    """By :class:`~mien_client.observations.FaceState` in lower case; states that never were are left out."""
+    switches: int = Field(ge=0)
+    """How often another face was taken up."""
     source_name: str
     source_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     created: str
@@ -64,10 +83,21 @@ class Session:
 
 
 def session_record(
-    *, session_id: str, features: Features, rated: bool, held_out: bool, source: Path, source_sha256: str
+    *,
+    session_id: str,
+    features: Features,
+    rated: bool,
+    held_out: bool,
+    source: Path,
+    source_sha256: str,
+    participant: str | None = None,
+    neutral: NeutralKind = "running",
+    features_from: FeaturesFrom = "mediapipe",
+    confined: bool = True,
 ) -> SessionRecord:
     """The record of a session about to be written."""
     return SessionRecord(
+        layout=2,
         id=session_id,
         schema_name=AU_V1.name,
         channels=AU_V1.channels,
@@ -76,11 +106,25 @@ def session_record(
         valid_frames=int(features.valid.sum()),
         rated=rated,
         held_out=held_out,
+        participant=participant,
+        neutral=neutral,
+        features_from=features_from,
+        confined=confined,
+        seconds=seconds_by_state(features),
+        switches=int(np.count_nonzero(np.diff(features.face))),
         source_name=os.fsencode(source.name).decode(errors="replace"),  # a name may be any bytes
         source_sha256=source_sha256,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=versions(),
     )
+
+
+def seconds_by_state(features: Features) -> dict[str, float]:
+    """How long the face was in each state, by the state's name in lower case."""
+    frames = np.bincount(features.state, minlength=len(FaceState)).tolist()
+    return {
+        state.name.lower(): round(frames[state] / AU_V1.rate_hz, 2) for state in FaceState if frames[state]
+    }
 
 
 def new_session_folder(sessions: Path, session_id: str) -> Path:
@@ -109,7 +153,7 @@ def write_session(sessions: Path, session: Session, extra_files: dict[str, bytes
     """
     folder = new_session_folder(sessions, session.record.id)
     features = session.features
-    table = {"time_s": features.time_s, "valid": features.valid}
+    table: dict[str, NDArray[Any]] = {name: getattr(features, name) for name in _FRAME_TYPES}
     table |= {name: features.values[:, column] for column, name in enumerate(AU_V1.channels)}
     with new_folder(folder) as draft:
         _write_table(draft / FEATURES_FILE, table)
@@ -128,31 +172,72 @@ def read_session(folder: Path) -> Session:
     Raises
     ------
     SessionError
-        A file is missing or damaged, or the session is of another schema.
+        A file is missing or damaged, or the session is of another schema or version.
     """
-    try:
-        record = SessionRecord.model_validate_json(read_bounded(folder / SESSION_FILE, 1024 * 1024))
-    except (InputError, ValidationError) as error:
-        raise SessionError(
-            f"{folder} is no usable session ({SESSION_FILE}: {_first_line(error)}). Ingest the video again."
-        ) from error
-    if (record.schema_name, record.channels, record.rate_hz) != (AU_V1.name, AU_V1.channels, AU_V1.rate_hz):
-        raise SessionError(
-            f"session {folder} is of schema {record.schema_name!r}, this agent works with {AU_V1.name!r}. "
-            "Ingest the video again with this version."
-        )
+    record = read_record(folder)
     columns = _read_table(folder / FEATURES_FILE, _FEATURES_TYPES, record.frames)
-    valid = columns["valid"]
     values = np.stack([columns[name] for name in AU_V1.channels], axis=1)
-    if not np.isfinite(values[valid]).all():
-        raise SessionError(f"session {folder}: frames marked valid hold NaN. Ingest the video again.")
+    features = Features(values=values, **{name: columns[name] for name in _FRAME_TYPES})
+    if problem := _contradiction(features, record):
+        raise SessionError(f"session {folder}: {problem}. Ingest its source again.")
     ratings = None
     if record.rated:
         rated = _read_table(folder / RATINGS_FILE, _RATINGS_TYPES, record.frames)
         ratings = np.stack([rated[name] for name in TARGETS], axis=1)
         if not (np.isnan(ratings) | (np.abs(ratings) <= 1.0)).all():
-            raise SessionError(f"session {folder}: ratings outside −1 to 1. Ingest the video again.")
-    return Session(record, Features(columns["time_s"], values, valid), ratings)
+            raise SessionError(f"session {folder}: ratings outside −1 to 1. Ingest its source again.")
+    return Session(record, features, ratings)
+
+
+def read_record(folder: Path) -> SessionRecord:
+    """What a session says of itself, checked; its tables are not read.
+
+    Raises
+    ------
+    SessionError
+        It is missing or damaged, or of another schema or version.
+    """
+    try:
+        record = SessionRecord.model_validate_json(read_bounded(folder / SESSION_FILE, 1024 * 1024))
+    except InputError as error:
+        raise SessionError(
+            f"{folder} is no usable session ({SESSION_FILE}: {error}). Ingest its source again."
+        ) from error
+    except ValidationError as error:
+        if any(each["loc"] == ("layout",) for each in error.errors(include_url=False)):
+            raise SessionError(
+                f"session {folder} was made by another version of Mien. Remove that folder and ingest its "
+                "source again."
+            ) from error
+        problem = first_problem(error)
+        raise SessionError(
+            f"{folder} is no usable session ({SESSION_FILE}: {problem}). Ingest its source again."
+        ) from error
+    if (record.schema_name, record.channels, record.rate_hz) != (AU_V1.name, AU_V1.channels, AU_V1.rate_hz):
+        raise SessionError(
+            f"session {folder} is of schema {record.schema_name!r}, this agent works with {AU_V1.name!r}. "
+            "Ingest its source again with this version."
+        )
+    return record
+
+
+def _contradiction(features: Features, record: SessionRecord) -> str | None:
+    """What cannot be in a session that :func:`write_session` wrote, in words; None where all fits."""
+    known, state = np.isfinite(features.values), features.state
+    if np.isinf(features.values).any():
+        return "features that are infinite"
+    if not np.allclose(features.time_s, np.arange(record.frames) / AU_V1.rate_hz, rtol=0, atol=1e-6):
+        return "times that are not on the 25 Hz clock"
+    if state.max() > max(FaceState) or features.face.min() < 0:
+        return "a face state that does not exist"
+    if not known[features.valid][:, MODEL_CHANNELS].all():
+        return "frames marked valid hold NaN"
+    if features.valid.sum() != record.valid_frames:
+        return f"{features.valid.sum()} valid frames and not {record.valid_frames}"
+    units = np.array([name.startswith("AU") for name in AU_V1.channels])
+    if known[np.isin(state, NOTHING_KNOWN)].any() or known[np.isin(state, POSE_KNOWN)][:, units].any():
+        return "frames without a measured face hold numbers"
+    return None
 
 
 def session_folders(sessions: Path) -> Iterator[Path]:
@@ -175,7 +260,7 @@ def _read_table(path: Path, types: dict[str, str], frames: int) -> dict[str, NDA
         file = pq.ParquetFile(path, page_checksum_verification=True)
         if file.metadata.num_rows != frames:  # known from the footer, before anything large is read
             raise SessionError(
-                f"{path} has {file.metadata.num_rows} frames, its session {frames}. Ingest the video again."
+                f"{path} has {file.metadata.num_rows} frames, its session {frames}. Ingest its source again."
             )
         table = file.read(columns=list(types))
         for name, wanted in types.items():
@@ -184,7 +269,9 @@ def _read_table(path: Path, types: dict[str, str], frames: int) -> dict[str, NDA
                 raise ValueError(f"column {name} is not of {wanted}")
         return {name: table.column(name).to_numpy() for name in types}
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        raise SessionError(f"{path} cannot be read: {_first_line(error)}. Ingest the video again.") from error
+        raise SessionError(
+            f"{path} cannot be read: {_first_line(error)}. Ingest its source again."
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

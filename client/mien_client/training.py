@@ -19,7 +19,7 @@ from mien_common.messages import FEWEST_FRAMES, RecordingMoments, TrainingSettin
 from mien_common.network import AffectNetwork
 from mien_common.schema import AU_V1
 
-from .features import Features
+from .features import MODEL_CHANNELS, Features
 from .sessions import Session
 
 SMALLEST_DEVIATION = 1e-4
@@ -36,12 +36,14 @@ class Scaler:
     """(channels,) standard deviation; 1 where a channel hardly varies."""
 
     def apply(self, features: Features) -> NDArray[np.float32]:
-        """(frames, channels) standardised; frames that are not valid are 0, the channel mean.
+        """(frames, channels) standardised; 0, the channel's mean, where a channel is missing or left out.
 
-        The recurrence needs some number there; the mask keeps those frames out of loss and metric.
+        The recurrence needs some number there; the mask keeps frames that are not valid out of loss
+        and metric.
         """
+        known = np.isfinite(features.values) & MODEL_CHANNELS
         scaled = (features.values - self.mean) / self.deviation
-        return np.where(features.valid[:, None], scaled, np.float32(0.0)).astype(np.float32)
+        return np.where(known, scaled, np.float32(0.0)).astype(np.float32)
 
 
 def fit_scaler(recordings: Sequence[Features]) -> Scaler:

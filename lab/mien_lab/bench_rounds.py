@@ -40,7 +40,8 @@ def write_trivial_session(sessions: Path, seed: int, *, held_out: bool = False) 
     generator = np.random.default_rng(seed)
     values = generator.normal(size=(FRAMES, len(AU_V1.channels))).astype(np.float32)
     ratings = generator.uniform(-1, 1, size=(FRAMES, 2)).astype(np.float32)
-    features = Features(np.arange(FRAMES) / AU_V1.rate_hz, values, np.ones(FRAMES, bool))
+    clock, always = np.arange(FRAMES) / AU_V1.rate_hz, np.ones(FRAMES, bool)
+    features = Features(clock, values, always, np.zeros(FRAMES, np.uint8), np.zeros(FRAMES, np.int32))
     record = session_record(
         session_id=f"noise-{seed}",
         features=features,

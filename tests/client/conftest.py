@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from skimage import data
 
 from mien_client.features import Features, clock_for
+from mien_client.observations import FaceState
 from mien_client.sessions import Session, session_record
 from mien_client.site import Site, SiteSettings, create_site
 
@@ -56,7 +57,8 @@ class MakeVideo(Protocol):
 def make_session() -> MakeSession:
     """A session of made-up features; valence and arousal are simple functions of two of them.
 
-    Keywords: ``held_out``, ``rated`` (True), ``valid`` (a mask, all but the first frame), ``ratings``.
+    Keywords: ``held_out``, ``rated`` (True), ``valid`` (a mask, all but the first frame), ``ratings``,
+    ``record`` (more of what :func:`~mien_client.sessions.session_record` takes).
     """
 
     def make(session_id: str, *, seconds: float = 4.0, seed: int = 0, **changes: Any) -> Session:
@@ -65,7 +67,8 @@ def make_session() -> MakeSession:
         slow = np.cumsum(generator.normal(size=(len(clock), 40)), axis=0) / 5
         valid = changes.get("valid", np.arange(len(clock)) > 0)
         values = np.where(valid[:, None], slow, np.nan).astype(np.float32)
-        features = Features(clock, values, valid)
+        state = np.where(valid, FaceState.SEEN, FaceState.NO_FACE).astype(np.uint8)
+        features = Features(clock, values, valid, state, np.zeros(len(clock), np.int32))
         ratings = changes.get("ratings", np.tanh(slow[:, [6, 14]]).astype(np.float32))
         rated = changes.get("rated", True)
         record = session_record(
@@ -75,6 +78,7 @@ def make_session() -> MakeSession:
             held_out=changes.get("held_out", False),
             source=Path("film.avi"),
             source_sha256="0" * 64,
+            **changes.get("record", {}),
         )
         return Session(record, features, ratings if rated else None)
 

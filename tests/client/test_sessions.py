@@ -57,8 +57,8 @@ def test_a_session_without_ratings(tmp_path: Path, make_session: Make) -> None:
 
 def test_the_tables_open_in_other_programs(folder: Path) -> None:
     features = pq.read_table(folder / "features.parquet")
-    assert features.column_names[:3] == ["time_s", "valid", "AU01_r"]
-    assert features.num_columns == 42
+    assert features.column_names[:5] == ["time_s", "valid", "state", "face", "AU01_r"]
+    assert features.num_columns == 44
     assert pq.read_table(folder / "ratings.parquet").column_names == ["time_s", "valence", "arousal"]
 
 
@@ -107,8 +107,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "unknown field": (lambda f: edit(f, face="here"), "no usable session"),
     "id outside": (lambda f: edit(f, id="../../etc"), "no usable session"),
     "other schema": (lambda f: edit(f, schema_name="au-v2"), "schema 'au-v2', this agent works with 'au-v1'"),
-    "other channels": (lambda f: edit(f, channels=["AU01_r"]), "Ingest the video again with this version"),
-    "other rate": (lambda f: edit(f, rate_hz=50.0), "Ingest the video again"),
+    "other channels": (lambda f: edit(f, channels=["AU01_r"]), "Ingest its source again with this version"),
+    "other rate": (lambda f: edit(f, rate_hz=50.0), "Ingest its source again"),
     "no features": (lambda f: (f / "features.parquet").unlink(), r"features\.parquet cannot be read"),
     "cut features": (
         lambda f: os.truncate(f / "features.parquet", 5000),

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as st_numpy
 from numpy.typing import NDArray
 
 from mien_client import training
-from mien_client.features import Features, clock_for
+from mien_client.features import MODEL_CHANNELS, Features, clock_for
 from mien_client.sessions import Session
 from mien_client.training import Recording, ccc_loss, evaluate, fit_scaler, predict, recording_of, train
 from mien_common.architecture import Architecture
@@ -125,14 +125,16 @@ def test_the_scaler_is_numpys_mean_and_deviation_of_valid_frames(make_session: M
     assert scaler.deviation == pytest.approx(together.std(axis=0), rel=1e-5)
     scaled = np.concatenate([scaler.apply(features)[features.valid] for features in (one, two)])
     assert scaled.mean(axis=0) == pytest.approx(np.zeros(40), abs=1e-5)
-    assert scaled.std(axis=0) == pytest.approx(np.ones(40), abs=1e-4)
+    assert scaled.std(axis=0) == pytest.approx(np.where(MODEL_CHANNELS, 1.0, 0.0), abs=1e-4)
 
 
 def test_a_channel_that_stands_still_is_not_blown_up() -> None:
     values = np.zeros((50, 40), np.float32)
     values[:, 1] = np.linspace(0, 1e-6, 50)
-    scaler = fit_scaler([Features(clock_for(1.96), values, np.ones(50, bool))])
-    assert np.abs(scaler.apply(Features(clock_for(1.96), values + 0.01, np.ones(50, bool)))).max() < 0.02
+    always, nobody = np.ones(50, bool), np.zeros(50, np.int32)
+    features = Features(clock_for(1.96), values, always, np.zeros(50, np.uint8), nobody)
+    scaler = fit_scaler([features])
+    assert np.abs(scaler.apply(replace(features, values=values + 0.01))).max() < 0.02
 
 
 def test_a_missing_face_is_the_channel_mean_for_the_network_only(make_session: Make) -> None:
