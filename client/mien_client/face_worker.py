@@ -11,6 +11,7 @@ import os
 import select
 import sys
 import threading
+from dataclasses import asdict
 from types import ModuleType
 
 import numpy as np
@@ -45,8 +46,7 @@ def main() -> int:
         _own_errors()
         report: dict[str, object] = {"confined": False}
         if sys.argv[4] != "unconfined":
-            confine()
-            report = {"confined": True}
+            report = {"confined": True, **asdict(confine(SLOTS * slot_bytes))}
         threading.Thread(target=_end_with_the_agent, daemon=True).start()
         _answer(frames, slot_bytes, outcome, report)
     except (MienError, ValueError, RuntimeError, OSError) as error:
