@@ -25,7 +25,8 @@ MAX_INTENSITY: Final = 5.0
 NeutralKind = Literal["calibration", "running", "source"]
 """Where a session's neutral came from: a calibration; its own first minute; the source had done it."""
 
-ParticipantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+PARTICIPANT_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+ParticipantName = Annotated[str, Field(pattern=PARTICIPANT_PATTERN)]
 """How a site calls a person; it names a file."""
 
 
@@ -75,6 +76,12 @@ LONGEST_STEP_S: Final = 0.25
 _PITCH, _YAW = UNITS, UNITS + 1
 
 
+def teaches(seen: Observation) -> bool:
+    """Whether a face looks near enough to the camera to say something of its rest."""
+    pitch, yaw = float(seen.values[_PITCH]), float(seen.values[_YAW])
+    return abs(pitch) <= FRONTAL_RAD and abs(yaw) <= FRONTAL_RAD  # an unknown turn is not
+
+
 class RunningNeutral:
     """A low quantile of each action unit over the first minute of a face, as far as it has been seen.
 
@@ -85,40 +92,38 @@ class RunningNeutral:
     kind: Final[NeutralKind] = "running"
 
     def __init__(self) -> None:
-        self._face: int | None = None
         self._begin(0)
 
     def _begin(self, face: int) -> None:
         self._face = face
         self._time_s: float | None = None
-        self._learnt_s = 0.0
-        self._sorted: list[list[float]] = [[] for _ in range(UNITS)]
+        self._frontal_s = 0.0
+        self._known_s = [0.0] * UNITS
+        self._in_order: list[list[float]] = [[] for _ in range(UNITS)]
         self.units = np.zeros(UNITS, np.float32)
 
     def intensities(self, seen: Observation) -> NDArray[np.float32]:
         """See :class:`Neutral`."""
         if seen.face != self._face:
             self._begin(seen.face)
-        if self._learnt_s < LEARNING_S and self._teaches(seen):
+        if self._frontal_s < LEARNING_S and teaches(seen):
             self._learn(seen)
         self._time_s = seen.time_s
         return above(self.units, seen.values)
 
-    def _teaches(self, seen: Observation) -> bool:
-        pitch, yaw = float(seen.values[_PITCH]), float(seen.values[_YAW])
-        return abs(pitch) <= FRONTAL_RAD and abs(yaw) <= FRONTAL_RAD  # NaN is not
-
     def _learn(self, seen: Observation) -> None:
         step_s = 0.0 if self._time_s is None else min(seen.time_s - self._time_s, LONGEST_STEP_S)
-        self._learnt_s += step_s
-        own = self._learnt_s / (self._learnt_s + PRIOR_S)
+        self._frontal_s += step_s
         for unit, value in enumerate(seen.values[:UNITS].tolist()):
-            if not isnan(value):  # a hidden mouth teaches nothing of the mouth
-                kept = self._sorted[unit]
-                insort(kept, value)
-                self.units[unit] = own * kept[int(QUANTILE * (len(kept) - 1))]
-        if self._learnt_s >= LEARNING_S:
-            self._sorted = []  # it stands still from here
+            if isnan(value):  # a hidden mouth teaches nothing of the mouth
+                continue
+            in_order = self._in_order[unit]
+            insort(in_order, value)
+            self._known_s[unit] += step_s
+            own = self._known_s[unit] / (self._known_s[unit] + PRIOR_S)
+            self.units[unit] = own * in_order[int(QUANTILE * (len(in_order) - 1))]
+        if self._frontal_s >= LEARNING_S:
+            self._in_order = []  # it stands still from here
 
 
 def above(neutral: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ site.toml      settings, readable by hand
 ca.crt         the server's certificate authority: the only one this site trusts
 keys/          site.key (private, mode 0600, never leaves), site.pub (given to the operator)
 sessions/      features and ratings; never leave
+calibrations/  participants' neutral faces, as 17 numbers each; never leave
 models/        the newest global model the server sent
 state/         what the agent needs to resume after a crash
 receipts.jsonl what left, when, and how many bytes
@@ -63,6 +64,11 @@ class Site:
     def sessions(self) -> Path:
         """Where the sessions lie."""
         return self.folder / "sessions"
+
+    @property
+    def calibrations(self) -> Path:
+        """Where participants' neutral faces lie."""
+        return self.folder / "calibrations"
 
     @property
     def models(self) -> Path:
