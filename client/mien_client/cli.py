@@ -6,6 +6,7 @@ from .commands.ingest import ingest
 from .commands.init import init
 from .commands.join import join
 from .commands.predict import predict
+from .commands.watch import watch
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -19,5 +20,5 @@ def agent() -> None:
     """
 
 
-for command in (init, ingest, join, predict):  # in the order of the help text
+for command in (init, ingest, watch, join, predict):  # in the order of the help text
     app.command()(command)

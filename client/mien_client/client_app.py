@@ -16,7 +16,7 @@ import torch
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from mien_common.errors import FederationError, SessionError, SettingsError
+from mien_common.errors import FederationError, NoSessionError, SettingsError
 from mien_common.messages import (
     ARRAYS,
     DOCUMENT,
@@ -115,7 +115,7 @@ class SiteData:
     def __post_init__(self) -> None:
         kept = [session.features for session in self.sessions if not session.record.held_out]
         if not kept:
-            raise SessionError("this site has no rated session to train on. Run `mien agent ingest` first.")
+            raise NoSessionError("this site has no rated session to train on. Run `mien agent ingest` first.")
         object.__setattr__(self, "scaler", training.fit_scaler(kept))
 
     def to_train_on(self) -> list[training.Recording]:
@@ -136,7 +136,9 @@ def read_site_data(site: Site) -> SiteData:
     Raises
     ------
     SessionError
-        A session is damaged or of another schema, or there is none to train on.
+        A session is damaged or of another schema.
+    NoSessionError
+        There is none to train on.
     """
     sessions = tuple(read_session(folder) for folder in session_folders(site.sessions))
     return SiteData(

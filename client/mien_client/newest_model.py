@@ -68,8 +68,8 @@ def keep_newest(site: Site, order: RoundOrder, weights: Weights, run_id: int, se
         log.warning("model not kept run=%s round=%d reason=%s", run, order.round, error)
 
 
-def read_newest(site: Site) -> tuple[ModelCard, Weights] | None:
-    """Card and weights of the newest model; None where the site has not received one.
+def read_newest(model: Path) -> tuple[ModelCard, Weights] | None:
+    """Card and weights of the model that ``model``, a folder or a link to one, leads to; None where none is.
 
     Raises
     ------
@@ -77,13 +77,13 @@ def read_newest(site: Site) -> tuple[ModelCard, Weights] | None:
         It is damaged, or of another schema.
     """
     for attempt in range(1, READ_TRIES + 1):
-        folder = version_of(newest_model(site))
-        if folder is None:
+        version = version_of(model)
+        if version is None:
             return None
         try:
-            return read_published(folder)
+            return read_published(version)
         except ModelError:
-            if attempt == READ_TRIES or version_of(newest_model(site)) == folder:
+            if attempt == READ_TRIES or version_of(model) == version:
                 raise
     return None
 

@@ -5,6 +5,7 @@
     │   ├── VideoError            not a video, empty, truncated, no face
     │   ├── RatingsError          NaN, out of range, no overlap with the video
     │   ├── SessionError          a session folder that does not hold what it should
+    │   │   └── NoSessionError    a site that has nothing to train on yet
     │   ├── ModelError            a model file that is damaged or of another schema
     │   └── SettingsError         a site, server or run setting that cannot be
     ├── ShapeError                arrays that do not fit together (also a ValueError)
@@ -39,6 +40,10 @@ class RatingsError(InputError):
 
 class SessionError(InputError):
     """A session folder that is incomplete, damaged, or of another schema."""
+
+
+class NoSessionError(SessionError):
+    """A site without a session to train on."""
 
 
 class ModelError(InputError):

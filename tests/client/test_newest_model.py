@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from flwr.app import Context, Message, RecordDict
 
-from mien_client import newest_model
 from mien_client.client_app import SITE_DIR, app
-from mien_client.newest_model import keep_newest, read_newest
+from mien_client.newest_model import keep_newest, newest_model, read_newest
 from mien_client.sessions import Session, write_session
 from mien_client.site import Site
 from mien_common.architecture import Architecture
@@ -36,7 +35,7 @@ def weights(seed: int) -> Weights:
 
 
 def kept(site: Site) -> tuple[str, int, Weights]:
-    found = read_newest(site)
+    found = read_newest(newest_model(site))
     assert found is not None
     return found[0].run, found[0].round, found[1]
 
@@ -46,7 +45,7 @@ def the_same(one: Weights, other: Weights) -> bool:
 
 
 def test_a_site_that_received_nothing_has_no_model(site: Site) -> None:
-    assert read_newest(site) is None
+    assert read_newest(newest_model(site)) is None
 
 
 def test_what_is_kept_is_a_published_model_and_claims_nothing_it_was_not_told(site: Site) -> None:
@@ -99,11 +98,11 @@ def test_a_damaged_model_is_said_and_the_next_replaces_it(site: Site, spoil: str
     newest = site.models / "newest"
     if spoil == "link":
         shutil.rmtree(newest.resolve())
-        assert read_newest(site) is None
+        assert read_newest(newest_model(site)) is None
     else:
         (newest / {"weights": "model.safetensors", "card": "card.json"}[spoil]).write_text("x")
         with pytest.raises(ModelError):
-            read_newest(site)
+            read_newest(newest_model(site))
     keep_newest(site, order(2), weights(2), 42, NOW_S + 1)
     assert kept(site)[1] == 2
 
@@ -131,7 +130,7 @@ def test_a_reader_never_meets_half_a_model(site: Site, monkeypatch: pytest.Monke
         keep_newest(site, order(2), weights(2), 42, NOW_S + 1)
         return read(folder)
 
-    monkeypatch.setattr(newest_model, "read_published", slow)
+    monkeypatch.setattr("mien_client.newest_model.read_published", slow)
     assert kept(site)[1] == 2
 
 
@@ -167,7 +166,7 @@ class TestInARound:
     ) -> None:
         write_session(site.sessions, make_session("s"))
         ask("train")
-        assert read_newest(site) is None  # those weights are where the round began
+        assert read_newest(newest_model(site)) is None  # those weights are where the round began
         ask("evaluate")
         assert kept(site)[:2] == ("2026-11-23-001", 5)
 

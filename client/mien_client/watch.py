@@ -1,0 +1,316 @@
+"""Watches a source live: features, and valence and arousal by the newest model, at the source's own pace.
+
+Enters: a source of frames, a site's newest model, its statistics and its participants' calibrations.
+Leaves: numbers, to the screen. Never leaves: a pixel. Nothing is written to any disk, and nothing is
+queued: who cannot keep up drops frames, and counts them.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, Literal, Protocol
+
+import numpy as np
+
+from mien_common.errors import ModelError, NoSessionError
+from mien_common.network import AffectNetwork
+from mien_common.published import ModelCard, read_published
+from mien_common.weights import network_from
+
+from .affect_stream import AffectStream, Moment, RunningScaling, Scaling, SiteScaling
+from .calibration import Neutral, NeutralKind
+from .client_app import read_site_data
+from .face_process import FaceProcess
+from .features import FRAME_S
+from .live_frames import Arrival, LiveFrames
+from .newest_model import newest_model, read_newest, version_of
+from .observations import FaceState, Observation, nothing_seen
+from .site import Site
+from .sources import RawFormat, Say, Source, Spec, open_source
+
+PATIENCE_S: Final = 0.5
+"""Without a frame for this long, a live source's picture is missing, and that is shown."""
+MODEL_EVERY_S: Final = 1.0
+"""How often a newer model is looked for."""
+RATE_OVER_S: Final = 2.0
+LATENCY_BINS: Final = 2000
+"""Of a millisecond each; longer ones count as the last."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is watched, and with what: said before the first frame."""
+
+    source: str
+    width: int
+    height: int
+    card: ModelCard | None
+    neutral: NeutralKind
+    participant: str | None
+    scaled_by: Literal["site", "running"]
+    """Whose statistics standardise the features: "site" or "running"."""
+    confined: bool
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One frame, or one moment without any, as it is shown."""
+
+    moment: Moment
+    latency_s: float | None
+    """From the frame's coming to its prediction; None where no frame came."""
+    card: ModelCard | None
+    rate_hz: float
+    """Frames a second, over the last two."""
+    dropped: int
+    """Frames so far that came while another was looked at."""
+
+
+@dataclass
+class Summary:
+    """What came of it, at the end."""
+
+    seconds: float = 0.0
+    frames: int = 0
+    with_face: int = 0
+    predicted: int = 0
+    dropped: int = 0
+    latencies_ms: list[int] = field(default_factory=lambda: [0] * LATENCY_BINS)
+    """How many frames took so many milliseconds."""
+
+    def count(self, shown: Shown) -> None:
+        """Take a frame into account."""
+        self.dropped = shown.dropped
+        if shown.latency_s is None:
+            return
+        self.frames += 1
+        self.with_face += shown.moment.features.state == FaceState.SEEN
+        self.predicted += shown.moment.affect is not None
+        self.latencies_ms[min(round(shown.latency_s * 1000), LATENCY_BINS - 1)] += 1
+
+    def latency_ms(self, share: float) -> int:
+        """The time that ``share`` of the frames kept within, milliseconds."""
+        return int(np.searchsorted(np.cumsum(self.latencies_ms), share * self.frames))
+
+
+class Screen(Protocol):
+    """Where it is shown."""
+
+    def begin(self, setup: Setup) -> None:
+        """Before the first frame."""
+
+    def show(self, shown: Shown) -> None:
+        """A frame."""
+
+    def notice(self, text: str) -> None:
+        """Something a person should know, in one sentence."""
+
+    def model(self, card: ModelCard) -> None:
+        """Another model has come."""
+
+    def end(self, summary: Summary) -> None:
+        """After the last frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class What:
+    """What is to be watched, as the command was told."""
+
+    spec: Spec
+    neutral: Neutral
+    participant: str | None = None
+    site: Site | None = None
+    model: Path | None = None
+    """A published model; the site's newest where None."""
+    rate_hz: float | None = None
+    raw: RawFormat | None = None
+    seconds: float | None = None
+    confined: bool = True
+
+
+class ModelFeed:
+    """The newest model at a place, when there is another one than last time.
+
+    Parameters
+    ----------
+    place : a published model's folder, or the link to the newest one of a site; None for never any.
+    """
+
+    def __init__(self, place: Path | None) -> None:
+        self._place = place
+        self._known: Path | None = None
+
+    def look(self) -> tuple[ModelCard, AffectNetwork] | None:
+        """A model that was not there at the last look.
+
+        Raises
+        ------
+        ModelError
+            It is damaged, or of another schema; said once, until there is yet another.
+        """
+        if self._place is None:
+            return None
+        version = version_of(self._place)
+        if version is None or version == self._known:
+            return None
+        self._known = version
+        found = read_newest(self._place)
+        if found is None:
+            return None
+        card, weights = found
+        return card, network_from(weights, card.architecture)
+
+
+def watch(what: What, screen: Screen, stopped: Callable[[], bool]) -> None:
+    """Watch a source until it ends, ``stopped`` says so, or the seconds are over.
+
+    Raises
+    ------
+    VideoError
+        There is no such source, or it broke off.
+    ModelError
+        The model that was asked for cannot be used. One that came by itself is passed over, and said.
+    ConfinementError
+        The face process cannot be confined, or keeps dying.
+    """
+    if what.model is not None:
+        read_published(what.model)  # its absence is an error, that of the newest model is not
+    scaling = scaling_of(what.site)
+
+    def opening(say: Say) -> AbstractContextManager[Source]:
+        return open_source(what.spec, rate_hz=what.rate_hz, raw=what.raw, say=say)
+
+    with LiveFrames(opening) as frames:
+        source = frames.source
+        with FaceProcess(source.height, source.width, confined=what.confined) as face:
+            _Watch(what, screen, frames, face, scaling).run(stopped)
+
+
+def scaling_of(site: Site | None) -> Scaling:
+    """By the site's training statistics; by running ones where there is nothing it trained on.
+
+    Raises
+    ------
+    SessionError
+        A session is damaged, or of another schema.
+    """
+    if site is None:
+        return RunningScaling()
+    try:
+        return SiteScaling(read_site_data(site).scaler)
+    except NoSessionError:
+        return RunningScaling()
+
+
+class _Watch:
+    """One watch, from its first frame to its last."""
+
+    def __init__(
+        self, what: What, screen: Screen, frames: LiveFrames, face: FaceProcess, scaling: Scaling
+    ) -> None:
+        self._what, self._screen, self._frames, self._face = what, screen, frames, face
+        self._stream = AffectStream(None, scaling, what.neutral)
+        self._feed = _feed(what)
+        self._card: ModelCard | None = None
+        self._summary = Summary()
+        self._times: deque[float] = deque()
+        self._last: Arrival | None = None
+        self._last_s = -1.0
+        self._shift_s = 0.0
+        source = frames.source
+        self._take_model()
+        screen.begin(
+            Setup(
+                source=source.name,
+                width=source.width,
+                height=source.height,
+                card=self._card,
+                neutral=what.neutral.kind,
+                participant=what.participant,
+                scaled_by="site" if isinstance(scaling, SiteScaling) else "running",
+                confined=what.confined,
+            )
+        )
+
+    def run(self, stopped: Callable[[], bool]) -> None:
+        """Look at frames until there is a reason to stop."""
+        began_s = time.monotonic()
+        end_s = began_s + self._what.seconds if self._what.seconds is not None else float("inf")
+        next_look_s = began_s + MODEL_EVERY_S
+        self._frames.start()
+        try:
+            while not stopped() and (now_s := time.monotonic()) < end_s:
+                arrival = self._frames.newest(min(PATIENCE_S, end_s - now_s))
+                for text in self._frames.said():
+                    self._screen.notice(text)
+                if arrival is not None:
+                    self._see(arrival)
+                elif self._frames.has_ended:
+                    return
+                elif self._frames.source.live:
+                    self._miss()
+                if time.monotonic() >= next_look_s:
+                    next_look_s = time.monotonic() + MODEL_EVERY_S
+                    if self._take_model() and self._card is not None:
+                        self._screen.model(self._card)
+        finally:
+            self._summary.seconds = time.monotonic() - began_s
+            self._screen.end(self._summary)
+
+    def _see(self, arrival: Arrival) -> None:
+        """Predict from a frame, and show it."""
+        self._last = arrival
+        if arrival.frame.time_s + self._shift_s <= self._last_s:  # it overlaps what was shown as missing
+            self._shift_s = self._last_s + FRAME_S - arrival.frame.time_s
+        observation = self._face.observe(arrival.frame)
+        self._push(replace(observation, time_s=observation.time_s + self._shift_s), arrival.at_s)
+
+    def _miss(self) -> None:
+        """Show that there is no picture, and let the clock go on without one."""
+        if self._last is None:
+            return
+        waited_s = time.monotonic() - self._last.at_s
+        # Behind the moment, so that a frame that comes after all is later than it.
+        time_s = self._last.frame.time_s + self._shift_s + waited_s - PATIENCE_S / 2
+        if waited_s >= PATIENCE_S and time_s > self._last_s:
+            self._push(nothing_seen(time_s, FaceState.NO_FRAME), None)
+
+    def _push(self, observation: Observation, arrived_s: float | None) -> None:
+        self._last_s = observation.time_s
+        moment = self._stream.push(observation)
+        now_s = time.monotonic()
+        latency_s = None if arrived_s is None else now_s - arrived_s
+        shown = Shown(moment, latency_s, self._card, self._rate_hz(now_s, arrived_s), self._frames.dropped)
+        self._summary.count(shown)
+        self._screen.show(shown)
+
+    def _rate_hz(self, now_s: float, arrived_s: float | None) -> float:
+        if arrived_s is not None:
+            self._times.append(arrived_s)
+        while self._times and self._times[0] < now_s - RATE_OVER_S:
+            self._times.popleft()
+        span_s = self._times[-1] - self._times[0] if self._times else 0.0
+        return (len(self._times) - 1) / span_s if span_s else 0.0
+
+    def _take_model(self) -> bool:
+        """Whether a model came since the last look; it is used from now on."""
+        try:
+            found = self._feed.look()
+        except ModelError as error:
+            kept = "going on with the one there is" if self._card is not None else "going on without one"
+            self._frames.say(f"the newest model cannot be used, {kept}: {error}")
+            return False
+        if found is None:
+            return False
+        self._card, network = found
+        self._stream.use(network)
+        return True
+
+
+def _feed(what: What) -> ModelFeed:
+    if what.model is not None:
+        return ModelFeed(what.model)
+    return ModelFeed(newest_model(what.site) if what.site is not None else None)
