@@ -1,29 +1,37 @@
-"""One video in, one session folder out.
+"""One recording in, one session folder out.
 
-Follows a frame: :mod:`capture` decodes it, the confined :mod:`face_process` turns it into 20 numbers,
+Follows a frame: :mod:`sources` decodes it, the confined :mod:`face_process` turns it into 20 numbers,
 :mod:`features` puts those on the 25 Hz clock, :mod:`sessions` writes them. No pixel is written.
 """
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mien_common.errors import VideoError
-from mien_common.files import remove_old_drafts, sha256_of
+from mien_common.errors import InputError, VideoError
+from mien_common.files import remove_old_drafts
 from mien_common.schema import AU_V1
 
-from .capture import open_video
-from .face_process import FaceProcess
+from .calibration import Neutral, NeutralKind, RunningNeutral
+from .face_seat import FaceSeat
 from .features import Features, features_of
+from .known_recordings import AlreadyHereError, KnownRecordings
 from .observations import FaceState, Observation
 from .openface_csv import openface_csv
 from .ratings import on_clock, read_ratings
-from .sessions import Session, new_session_folder, session_record, write_session
+from .recordings import Recording, content_hash
+from .sessions import Session, new_session_folder, seconds_by_state, session_record, write_session
 from .site import Site
+from .sources import Source, open_source
+from .state_words import seen_in_words
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-"""Called with frames done and frames expected (0 where the file does not say)."""
+"""Called with frames done and frames expected (0 where the file does not say); may raise to stop."""
 
 SHORTEST_FACE_S: Final = 1.0
 ABANDONED_AFTER_S: Final = 24 * 3600.0
@@ -31,18 +39,46 @@ ABANDONED_AFTER_S: Final = 24 * 3600.0
 
 
 @dataclass(frozen=True)
+class Choices:
+    """What holds for every recording of one ingest."""
+
+    held_out: bool = False
+    """Keep the sessions out of training, to test the global model on them."""
+    csv: bool = False
+    """Also write ``openface.csv`` into each session's folder."""
+    rate_hz: float | None = None
+    """Images a second of folders of images; 25 when None."""
+
+
+@dataclass(frozen=True)
 class Ingested:
-    """What became of a video."""
+    """What became of a recording."""
 
     folder: Path
     frames: int
+    """Of the 25 Hz clock."""
     valid_frames: int
     held_out: bool
     rated: bool
+    seen: dict[FaceState, float]
+    """Share of the time in each state."""
+    neutral: NeutralKind
+    confined: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """Whom an ingest tells how it is going."""
+
+    progress: Progress
+    check_on: Callable[[], None] = lambda: None
+    """Called now and then while nothing progresses; may raise to stop."""
+    note: Callable[[str], None] = log.warning
+    """Told, in a sentence, what a person should know of a recording that is taken all the same."""
 
 
 def observe_video(path: Path, progress: Progress) -> Features:
-    """The ``au-v1`` features of a video file.
+    """The ``au-v1`` features of a video file, above a neutral face learnt from its first minute.
 
     Raises
     ------
@@ -51,13 +87,29 @@ def observe_video(path: Path, progress: Progress) -> Features:
     ConfinementError
         The face process cannot be confined, or died.
     """
-    with open_video(path) as video, FaceProcess(video.height, video.width) as face:
-        observations = list(_counted(face.analyse(video.frames()), video.expected_frames, progress))
-    features = features_of(observations)
+    with FaceSeat() as faces:
+        return observe(Recording(path), None, faces, RunningNeutral(), Report(progress))
+
+
+def observe(
+    recording: Recording, rate_hz: float | None, faces: FaceSeat, neutral: Neutral, report: Report
+) -> Features:
+    """The features of a video or a folder of images.
+
+    Parameters
+    ----------
+    rate_hz : images a second of a folder; 25 when None.
+    faces : keeps the face process for the next recording.
+    neutral : the resting face that is subtracted.
+    """
+    with _opened(recording, rate_hz, report) as source:
+        face = faces.take(source.height, source.width)
+        observations = face.analyse(source.frames())
+        features = features_of(_counted(observations, source.expected_frames, report.progress), neutral)
     if features.valid.sum() < SHORTEST_FACE_S * AU_V1.rate_hz:
-        found = sum(seen.state == FaceState.SEEN for seen in observations)
+        shares = seen_in_words(shares_of(seconds_by_state(features)))
         raise VideoError(
-            f"{path} shows a face in {found} of {len(observations)} frames, too few to learn from. "
+            f"{recording.path} shows too little of a face to learn from: {shares}. "
             "Check framing and light; the face should be at least 60 pixels wide."
         )
     return features
@@ -66,47 +118,114 @@ def observe_video(path: Path, progress: Progress) -> Features:
 def ingest(
     site: Site, video: Path, ratings: Path | None, *, held_out: bool, csv: bool, progress: Progress
 ) -> Ingested:
-    """Turn a video, and its ratings where there are any, into a session of ``site``.
+    """Turn one video, and its ratings where there are any, into a session of ``site``.
 
-    Parameters
-    ----------
-    held_out : keep the session out of training, to test the global model on it.
-    csv : also write ``openface.csv`` into the session's folder.
+    See :func:`ingest_recording`.
+    """
+    choices = Choices(held_out, csv)
+    with KnownRecordings(site) as known, FaceSeat() as faces:
+        return ingest_recording(
+            site, Recording(video, ratings=ratings), choices, known, faces, Report(progress)
+        )
+
+
+def ingest_recording(
+    site: Site,
+    recording: Recording,
+    choices: Choices,
+    known: KnownRecordings,
+    faces: FaceSeat,
+    report: Report,
+) -> Ingested:
+    """Turn a recording, and its ratings where there are any, into a session of ``site``.
 
     Raises
     ------
     VideoError, RatingsError
         The input cannot be used; nothing is written.
-    SessionError
-        The video has been ingested before.
+    AlreadyHereError
+        The site has this recording, perhaps under another name; the message says what to do.
+    BeingIngestedError
+        Another process is ingesting this very recording.
     StorageError
         The session cannot be written; nothing is left behind.
     """
+    path, ratings = recording.path, recording.ratings
     rated = read_ratings(ratings) if ratings is not None else None
-    with open_video(video):  # a file that is no video is refused before it is read whole for its hash
-        digest = sha256_of(video)
+    # What is no recording is refused before it is read whole for its hash.
+    with _opened(recording, choices.rate_hz, report):
+        digest = content_hash(recording, report.check_on)
     remove_old_drafts(site.sessions, ABANDONED_AFTER_S)
-    session_id = f"{_plain(video.stem)}-{digest[:8]}"
-    new_session_folder(site.sessions, session_id)  # asked now, not after minutes of analysis
-    features = observe_video(video, progress)
-    values = on_clock(rated, features.time_s, ratings) if rated is not None and ratings is not None else None
-    record = session_record(
-        session_id=session_id,
-        features=features,
-        rated=values is not None,
-        held_out=held_out,
-        source=video,
-        source_sha256=digest,
+    with known.claim(digest, report.check_on):
+        session_id = f"{_plain(path.stem)}-{digest[:8]}"
+        new_session_folder(site.sessions, session_id)  # asked now, not after minutes of analysis
+        features = observe(recording, choices.rate_hz, faces, RunningNeutral(), report)
+        values = (
+            on_clock(rated, features.time_s, ratings) if rated is not None and ratings is not None else None
+        )
+        record = session_record(
+            session_id=session_id,
+            features=features,
+            rated=values is not None,
+            held_out=choices.held_out,
+            source=path,
+            source_sha256=digest,
+        )
+        extra = {"openface.csv": openface_csv(features)} if choices.csv else None
+        folder = write_session(site.sessions, Session(record, features, values), extra)
+    return Ingested(
+        folder,
+        record.frames,
+        record.valid_frames,
+        record.held_out,
+        record.rated,
+        shares_of(record.seconds),
+        record.neutral,
+        record.confined,
     )
-    extra = {"openface.csv": openface_csv(features)} if csv else None
-    folder = write_session(site.sessions, Session(record, features, values), extra)
-    return Ingested(folder, record.frames, record.valid_frames, held_out, record.rated)
+
+
+def shares_of(seconds: Mapping[str, float]) -> dict[FaceState, float]:
+    """Share of the time in each state, of a session record's ``seconds``."""
+    total = sum(seconds.values())
+    return {
+        state: seconds[state.name.lower()] / total for state in FaceState if state.name.lower() in seconds
+    }
+
+
+def announced_frames(recording: Recording) -> int | None:
+    """How many frames a recording says it has; None where it does not, 0 where it cannot be opened."""
+    try:
+        with _opened(recording, None, Report(lambda _done, _expected: None)) as source:
+            return source.expected_frames or None
+    except InputError:
+        return 0
+
+
+def why_skipped(error: AlreadyHereError, recording: Recording, choices: Choices) -> str:
+    """In what the session that is here differs from what was asked for, and what to do about it."""
+    known = error.known
+    differences = []
+    if recording.ratings is not None and not known.rated:
+        differences.append("without these ratings")
+    if known.held_out != choices.held_out:
+        differences.append("held out" if known.held_out else "not held out")
+    here = f"already here as {known.folder}"
+    if not differences:
+        return here
+    return f"{here}, {' and '.join(differences)}. Remove that folder and ingest it again to change this."
+
+
+def _opened(recording: Recording, rate_hz: float | None, report: Report) -> AbstractContextManager[Source]:
+    return open_source(
+        recording.path, rate_hz=rate_hz if recording.kind == "images" else None, say=report.note
+    )
 
 
 def _counted(observations: Iterator[Observation], expected: int, progress: Progress) -> Iterator[Observation]:
     for done, observation in enumerate(observations, start=1):
         yield observation
-        progress(done, max(expected, done))
+        progress(done, max(expected, done) if expected else 0)
 
 
 def _plain(stem: str) -> str:

@@ -195,7 +195,8 @@ def _ingest(people: list[Path], sites: list[Path], settings: DemoSettings, bar: 
 
     def take(index: int, line: str) -> None:
         event = json.loads(line)
-        done[index] = event["frames"] if event["event"] == "progress" else per_video
+        if event["event"] in ("progress", "done"):  # the clock may have a frame more than the video
+            done[index] = min(event["frames"], per_video)
         bar("analysing", sum(done.values()), per_video * len(commands))
 
     run_side_by_side(commands, take)

@@ -140,24 +140,32 @@ def test_from_nothing_to_a_session(mien: Mien, tmp_path: Path, ca_pem: bytes, fa
     taken = mien("agent", "ingest", film, "--csv", "--held-out", MIEN_SITE_DIR="site")
     assert (taken.returncode, taken.stderr) == (0, "")
     assert re.fullmatch(
-        r"session red--portrait-[0-9a-f]{8}: 76 frames at 25 Hz, face in 99 %, held out, never trained on\n",
+        r"session red--portrait-[0-9a-f]{8}: 76 frames at 25 Hz, face seen 100 % of the time, "
+        r"neutral face from its first minute, held out, never trained on\n",
         taken.stdout,
     )
     (folder,) = (tmp_path / "site" / "sessions").iterdir()
     assert read_session(folder).record.held_out
 
     again = mien("agent", "ingest", film, "--site", "site")
-    assert "this video is already here as" in error_of(again)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout.startswith(
+        f"skipped {film}: already here as {Path('site') / 'sessions' / folder.name}, held"
+    )
+    assert "Remove that folder and ingest it again to change this." in again.stdout
 
 
 def test_json_lines_for_programs(mien: Mien, site: Site, face_video: Path) -> None:
     done = mien("agent", "ingest", face_video, "--site", site.folder, "--json")
     assert (done.returncode, done.stderr) == (0, "")
-    *progress, last = (json.loads(line) for line in done.stdout.splitlines())
-    assert progress == [{"event": "progress", "frames": n, "total": 76} for n in (25, 50, 75)]
-    assert last["event"] == "done"
-    assert (last["frames"], last["valid_frames"]) == (76, 75)
-    assert read_session(Path(last["session"])).record.frames == 76
+    start, *progress, made, end = (json.loads(line) for line in done.stdout.splitlines())
+    assert start == {"event": "start", "recordings": 1}
+    assert progress
+    assert all(each["event"] == "progress" and each["total"] in (76, None) for each in progress)
+    assert made["event"] == "done"
+    assert (made["frames"], made["valid_frames"], made["seen"]) == (76, 75, {"seen": 1.0})
+    assert end == {"event": "finished", "made": 1, "skipped": 0, "failed": 0, "untried": 0}
+    assert read_session(Path(made["session"])).record.frames == 76
 
 
 def test_bad_input_is_one_line_and_leaves_nothing(
@@ -223,7 +231,8 @@ def test_an_interrupted_ingest_leaves_neither_process_nor_session(
         start_new_session=True,
     ) as command:
         assert command.stdout is not None
-        assert json.loads(command.stdout.readline())["event"] == "progress"
+        while (event := json.loads(command.stdout.readline())).get("frames", 0) == 0:
+            assert event["event"] in ("start", "progress")
         workers = _children(command.pid)
         assert workers
         command.send_signal(kind)

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mien_client.capture import open_video
 from mien_client.ingest import ingest, observe_video
+from mien_client.observations import FaceState
 from mien_client.openface_csv import openface_csv
 from mien_client.sessions import Session, read_session
 from mien_client.site import Site
+from mien_client.sources import open_source
 from mien_common.errors import (
-    ConfinementError,
     InputError,
     RatingsError,
     SessionError,
@@ -46,7 +46,8 @@ def ratings(tmp_path: Path) -> Path:
 
 
 def everything_under(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    """But the file whose bytes are locked while recordings are in work; it is empty."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")} - {"state/ingest.lock"}
 
 
 def test_a_rated_video_becomes_a_session(site: Site, face_video: Path, ratings: Path) -> None:
@@ -101,8 +102,8 @@ def test_no_pixel_is_written_anywhere(
 
     written = [path for path in site.folder.rglob("*") if path.is_file()]
     content = b"".join(path.read_bytes() for path in written)
-    with open_video(face_video) as video:
-        frames = [frame.bgr for frame in video.frames()][::15]
+    with open_source(face_video) as video:
+        frames = [frame.bgr.copy() for frame in video.frames()][::15]
     for frame in frames:
         for picture in (frame, frame[..., ::-1], cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)):
             raw = np.ascontiguousarray(picture).tobytes()
@@ -146,7 +147,9 @@ def test_a_video_without_a_face_is_refused_and_leaves_nothing(
     before = everything_under(site.folder)
     with pytest.raises(VideoError) as raised:
         ingest(site, _no_face(tmp_path, make_video), None, held_out=False, csv=False, progress=silent)
-    assert "wall.avi shows a face in 0 of 40 frames, too few to learn from." in str(raised.value)
+    assert "wall.avi shows too little of a face to learn from: face seen 0 % of the time (no face 100 %)" in (
+        str(raised.value)
+    )
     assert "Check framing and light" in str(raised.value)
     assert everything_under(site.folder) == before
 
@@ -174,7 +177,7 @@ def _empty(folder: Path, film: Path) -> Path:
         (_text, "not a video"),
         (_empty, "is empty"),
         (_truncated, "is truncated"),
-        (lambda folder, _film: folder, "is not a file"),
+        (lambda folder, _film: folder, "holds no pictures"),
         (lambda folder, _film: folder / "absent.avi", "there is no file"),
     ],
     ids=["text", "empty", "truncated", "folder", "absent"],
@@ -239,17 +242,23 @@ def _workers_of(pid: int) -> list[str]:
     return found
 
 
-def test_a_worker_killed_on_the_way_leaves_no_session(site: Site, face_video: Path) -> None:
-    before = everything_under(site.folder)
+def test_a_worker_killed_on_the_way_costs_the_frames_it_held(site: Site, face_video: Path) -> None:
+    killed: list[str] = []
 
     def kill(done: int, total: int) -> None:
         if done == 10:
-            for worker in _workers_of(os.getpid()):
+            killed.extend(_workers_of(os.getpid()))
+            for worker in killed:
                 os.kill(int(worker), 9)
 
-    with pytest.raises(ConfinementError, match="Nothing was written; try again"):
-        ingest(site, face_video, None, held_out=False, csv=False, progress=kill)
-    assert everything_under(site.folder) == before
+    done = ingest(site, face_video, None, held_out=False, csv=False, progress=kill)
+    assert len(killed) == 1
+    assert 0 < done.seen[FaceState.NO_FRAME] < 0.2
+    features = read_session(done.folder).features
+    lost = features.state == FaceState.NO_FRAME
+    assert lost.any()
+    assert np.isnan(features.values[lost]).all()
+    assert features.valid[30:].all(), "it goes on"
 
 
 def test_a_name_of_any_bytes_can_be_ingested(site: Site, face_video: Path, tmp_path: Path) -> None:
@@ -287,18 +296,12 @@ def test_real_people_are_seen(clip: str) -> None:
     assert counts[-1] == pytest.approx(duration * rate_hz, rel=0.25)
     values = features.values[features.valid]
     assert ((values[:, :17] >= 0) & (values[:, :17] <= 5)).all()
-    assert np.isnan(features.values[~features.valid]).all()
+    assert np.isnan(features.values[~features.valid]).any(axis=1).all()
     smile = float(np.median(values[:, AU_V1.channels.index("AU12_r")]))
     if clip.startswith("person_g"):
         assert smile > 1.0, "person_g smiles throughout"
     if clip.startswith("person_a"):
         assert smile < 1.0, "person_a shows little expression"
-
-
-@pytest.mark.skipif(not REAL_CLIPS.is_dir(), reason="the real clips of ../shared/media/faces are not here")
-def test_a_real_person_who_is_not_found_is_refused_not_made_up() -> None:
-    with pytest.raises(VideoError, match=r"book\.mkv shows a face in 0 of \d+ frames"):
-        observe_video(REAL_CLIPS / "person_c" / "book.mkv", silent)
 
 
 def test_errors_of_bad_input_are_all_ours(site: Site, tmp_path: Path) -> None:

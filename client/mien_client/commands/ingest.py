@@ -1,18 +1,29 @@
-"""``mien agent ingest``: videos in, sessions out."""
+"""``mien agent ingest``: recordings in, sessions out."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .options import JsonOption, SiteOption, print_json, progress_bar
+from .options import JsonOption, SiteOption
 
 
 def ingest(
-    video: Annotated[Path, typer.Argument(help="A video file of one person's face.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH...",
+            help="Videos, folders of images, CSV files of OpenFace 2 or py-feat, or folders of any of these.",
+        ),
+    ],
     site: SiteOption = Path(),
     ratings: Annotated[
-        Path | None, typer.Option(help="CSV file time,valence,arousal: seconds, then −1 to 1.")
+        Path | None,
+        typer.Option(
+            metavar="FILE|DIR",
+            help="CSV time,valence,arousal (seconds, then −1 to 1), or a folder with a NAME.csv for each "
+            "NAME.mp4. Without it, the NAME.csv beside each recording is taken.",
+        ),
     ] = None,
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Never train on it: keep it to test models.")
@@ -20,24 +31,43 @@ def ingest(
     csv: Annotated[
         bool, typer.Option("--csv", help="Also write openface.csv, laid out as OpenFace does.")
     ] = False,
+    rate_hz: Annotated[
+        float | None, typer.Option(help="Pictures a second of folders of images; 25 when left out.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Recordings at a time; one per free core when left out.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Turn a video into a session: action units, head pose and ratings; no picture is kept."""
+    """Turn recordings into sessions: action units, head pose and ratings; no picture is kept.
+
+    What the site has already is skipped, also under another name, so that a command that was interrupted
+    is simply given again. Recordings that fail are listed at the end; the others are kept.
+    """
     from ..confinement import deny_network
-    from ..ingest import ingest as ingest_video
+    from ..ingest import Choices
+    from ..ingest_many import cores, ingest_many
+    from ..recordings import find_recordings
     from ..site import open_site
     from ..system_libraries import require_system_libraries
+    from .ingest_screen import ingest_screen
 
     require_system_libraries()
     deny_network()
     opened = open_site(site)
-    with progress_bar(video.name, as_json) as progress:
-        done = ingest_video(opened, video, ratings, held_out=held_out, csv=csv, progress=progress)
-    if as_json:
-        print_json("done", session=str(done.folder), frames=done.frames, valid_frames=done.valid_frames)
-        return
-    share = 100 * done.valid_frames / done.frames
-    use = (
-        "held out, never trained on" if done.held_out else "for training" if done.rated else "without ratings"
-    )
-    print(f"session {done.folder.name}: {done.frames} frames at 25 Hz, face in {share:.0f} %, {use}")
+    with ingest_screen(as_json) as screen:
+        recordings = find_recordings(paths, ratings, opened.folder, screen.say)
+        screen.begin(len(recordings))
+        try:
+            ingest_many(
+                opened,
+                recordings,
+                Choices(held_out, csv, rate_hz),
+                workers or cores(),
+                screen.take,
+                screen.show,
+            )
+        except KeyboardInterrupt:
+            screen.interrupted()
+            raise
+    screen.end()
