@@ -7,6 +7,7 @@ site's folder in its node configuration: ``--node-config 'site-dir="…"'``.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -34,7 +35,7 @@ from mien_common.weights import Weights, from_record, network_from, norm_of, to_
 
 from . import training
 from .newest_model import keep_newest
-from .sessions import Session, read_session, session_folders
+from .sessions import FeaturesFrom, Session, read_session, session_folders
 from .site import Site, open_site
 
 SITE_DIR: Final = "site-dir"
@@ -110,13 +111,41 @@ class SiteData:
 
     sessions: tuple[Session, ...]
     lag_s: float
-    scaler: training.Scaler = field(init=False)
+    scalers: Mapping[FeaturesFrom, training.Scaler] = field(init=False)
+    """By what made the features: OpenFace's AU 12 and MediaPipe's are not on one scale."""
 
     def __post_init__(self) -> None:
-        kept = [session.features for session in self.sessions if not session.record.held_out]
+        kept = [session for session in self.sessions if not session.record.held_out]
         if not kept:
             raise NoSessionError("this site has no rated session to train on. Run `mien agent ingest` first.")
-        object.__setattr__(self, "scaler", training.fit_scaler(kept))
+        extractors = sorted({session.record.features_from for session in kept})
+        scalers = {
+            extractor: training.fit_scaler(
+                [session.features for session in kept if session.record.features_from == extractor]
+            )
+            for extractor in extractors
+        }
+        object.__setattr__(self, "scalers", scalers)
+
+    @property
+    def scaler(self) -> training.Scaler:
+        """For features of this site's own face process."""
+        return self.scaler_for("mediapipe")
+
+    def scaler_for(self, extractor: FeaturesFrom) -> training.Scaler:
+        """For features that ``extractor`` made.
+
+        Raises
+        ------
+        NoSessionError
+            The site trains on no session of that kind, so it has no statistics for it.
+        """
+        if extractor not in self.scalers:
+            raise NoSessionError(
+                f"this site trains on features from {' and '.join(self.scalers)} only, and those from "
+                f"{extractor} are on another scale. Ingest a rated recording of that kind without --held-out."
+            )
+        return self.scalers[extractor]
 
     def to_train_on(self) -> list[training.Recording]:
         """Recordings to train on."""
@@ -127,7 +156,7 @@ class SiteData:
         return [self._ready(session) for session in self.sessions if session.record.held_out]
 
     def _ready(self, session: Session) -> training.Recording:
-        return training.recording_of(session, self.scaler, self.lag_s)
+        return training.recording_of(session, self.scaler_for(session.record.features_from), self.lag_s)
 
 
 def read_site_data(site: Site) -> SiteData:

@@ -99,8 +99,8 @@ def calibration_file(site: Site, participant: str) -> Path:
     """
     if not re.fullmatch(PARTICIPANT_PATTERN, participant):
         raise SettingsError(
-            f"{participant!r} will not do for a participant. Use at most 64 letters, digits, dots, dashes and "
-            "underscores, and begin with a letter or a digit, like p-07; no real names."
+            f"{participant!r} will not do for a participant. Use at most 64 letters, digits, dots, dashes "
+            "and underscores, and begin with a letter or a digit, like p-07; no real names."
         )
     return site.calibrations / f"{participant}.json"
 

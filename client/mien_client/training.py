@@ -47,21 +47,28 @@ class Scaler:
 
 
 def fit_scaler(recordings: Sequence[Features]) -> Scaler:
-    """Mean and standard deviation of each channel over the valid frames of ``recordings``.
+    """Mean and standard deviation of each channel over the frames of ``recordings`` in which it is known.
+
+    A frame that misses one channel still tells of the others. A channel that is never known is never
+    given to the network either; its mean is 0.
 
     Raises
     ------
     SessionError
         No frame is valid.
     """
-    valid = np.concatenate([features.values[features.valid] for features in recordings]).astype(np.float64)
-    if not len(valid):
+    if not any(features.valid.any() for features in recordings):
         raise SessionError(
             "no training session of this site holds a frame with a face. Ingest another video."
         )
-    deviation = valid.std(axis=0)
+    values = np.concatenate([features.values for features in recordings]).astype(np.float64)
+    known = np.isfinite(values)
+    values[~known] = 0.0
+    frames = np.maximum(known.sum(axis=0), 1)
+    mean = values.sum(axis=0) / frames
+    deviation = np.sqrt((np.where(known, values - mean, 0.0) ** 2).sum(axis=0) / frames)
     return Scaler(
-        valid.mean(axis=0).astype(np.float32),
+        mean.astype(np.float32),
         np.where(deviation < SMALLEST_DEVIATION, 1.0, deviation).astype(np.float32),
     )
 
