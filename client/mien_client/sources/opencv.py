@@ -11,12 +11,14 @@ from typing import Any, Final, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-# OpenCV reads these when it loads: our own errors say what is wrong, its chatter does not.
+# OpenCV reads these when it loads: our own errors say what is wrong, its chatter does not, and may
+# quote an address with its password. A camera that sends nothing is lost after seconds.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "5")
 
-_ONE_KIND_OF_STREAM: Final = "rtsp_transport;tcp"
-"""Over UDP, lost packets become grey smears that look like faces' movements."""
+_OPTIONS: Final = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+"""OpenCV reads this at each opening; what a person set there would change files' time stamps too."""
 
 
 class Capture(Protocol):
@@ -28,17 +30,27 @@ class Capture(Protocol):
     def release(self) -> None: ...
 
 
-def open_capture(name: str, timeout_s: float) -> Any:
+def open_capture(name: str, timeout_s: float, options: str | None = None) -> Any:
     """OpenCV's decoder for a file or address by FFmpeg; whether it opened is for the caller to ask.
 
     The back end is named so that OpenCV never tries the name as a pattern of images or a pipeline.
+    ``options`` are FFmpeg's, as OpenCV writes them: ``name;value|name;value``.
     """
     import cv2
 
     timeout_ms = round(1000 * timeout_s)
-    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = _ONE_KIND_OF_STREAM
+    os.environ.pop(_OPTIONS, None)
+    if options is not None:
+        os.environ[_OPTIONS] = options
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms]
     return cv2.VideoCapture(name, cv2.CAP_FFMPEG, limits)
+
+
+def open_camera(device: str) -> Any:
+    """OpenCV's capture of a camera by Video4Linux."""
+    import cv2
+
+    return cv2.VideoCapture(device, cv2.CAP_V4L2)
 
 
 class FrameBuffer:
@@ -59,6 +71,10 @@ class FrameBuffer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.wipe()
+
+    def wipe(self) -> None:
+        """Overwrite the last frame."""
         self._bgr[...] = 0
 
     def read(self, capture: Capture) -> NDArray[np.uint8] | None:

@@ -11,10 +11,12 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
-from mien_common.errors import SettingsError, VideoError
+from mien_common.errors import SettingsError
 from mien_common.files import is_there
 
+from .camera import camera_device, open_camera
 from .image_folder import open_image_folder
+from .network_stream import open_network_stream
 from .raw_frames import RawFormat, open_raw_frames
 from .source import FASTEST_HZ, Say, Source
 from .video_file import open_video_file
@@ -73,7 +75,11 @@ def _opener(
             "--raw is the size of frames on standard input. Give - as the source, or drop it."
         )
     if isinstance(spec, str) and _is_address(spec):
-        raise VideoError("an address is not taken here. Save the recording, and give the file.")
+        if rate_hz is not None:
+            raise SettingsError("a network stream has a rate of its own. Leave the rate out.")
+        return open_network_stream(spec, say)
+    if isinstance(spec, str) and (device := camera_device(spec)) is not None:
+        return open_camera(device, rate_hz, say)
     path = Path(spec)
     if is_there(path) and path.is_dir():
         return open_image_folder(path, rate_hz, say)
