@@ -16,10 +16,11 @@ from typing import Final
 from mien_common.errors import MienError, ModelError
 from mien_common.files import make_folder, remove_old_drafts, storage_errors
 from mien_common.messages import RoundOrder
+from mien_common.network import AffectNetwork
 from mien_common.published import ModelCard, publish, read_card, read_published
 from mien_common.schema import AU_V1
 from mien_common.versions import versions
-from mien_common.weights import Weights, to_safetensors
+from mien_common.weights import Weights, network_from, to_safetensors
 
 from .site import Site
 
@@ -86,6 +87,39 @@ def read_newest(model: Path) -> tuple[ModelCard, Weights] | None:
             if attempt == READ_TRIES or version_of(model) == version:
                 raise
     return None
+
+
+class ModelFeed:
+    """The newest model at a place, when there is another one than last time.
+
+    Parameters
+    ----------
+    place : a published model's folder, or the link to the newest one of a site; None for never any.
+    """
+
+    def __init__(self, place: Path | None) -> None:
+        self._place = place
+        self._known: Path | None = None
+
+    def look(self) -> tuple[ModelCard, AffectNetwork] | None:
+        """A model that was not there at the last look.
+
+        Raises
+        ------
+        ModelError
+            It is damaged, or of another schema; said once, until there is yet another.
+        """
+        if self._place is None:
+            return None
+        version = version_of(self._place)
+        if version is None or version == self._known:
+            return None
+        self._known = version
+        found = read_newest(self._place)
+        if found is None:
+            return None
+        card, weights = found
+        return card, network_from(weights, card.architecture)
 
 
 def version_of(model: Path) -> Path | None:

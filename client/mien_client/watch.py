@@ -5,114 +5,35 @@ Leaves: numbers, to the screen. Never leaves: a pixel. Nothing is written to any
 queued: who cannot keep up drops frames, and counts them.
 """
 
+import logging
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal, Protocol
-
-import numpy as np
+from typing import Final
 
 from mien_common.errors import ModelError, NoSessionError
-from mien_common.network import AffectNetwork
 from mien_common.published import ModelCard, read_published
-from mien_common.weights import network_from
 
-from .affect_stream import AffectStream, Moment, RunningScaling, Scaling, SiteScaling
-from .calibration import Neutral, NeutralKind
+from .affect_stream import AffectStream, RunningScaling, Scaling, SiteScaling
+from .calibration import Neutral
 from .client_app import read_site_data
 from .face_process import FaceProcess
 from .features import FRAME_S
 from .live_frames import Arrival, LiveFrames
-from .newest_model import newest_model, read_newest, version_of
+from .newest_model import ModelFeed, newest_model
 from .observations import FaceState, Observation, nothing_seen
 from .site import Site
 from .sources import RawFormat, Say, Source, Spec, open_source
+from .watch_report import Screen, Setup, Shown, Summary
 
 PATIENCE_S: Final = 0.5
 """Without a frame for this long, a live source's picture is missing, and that is shown."""
 MODEL_EVERY_S: Final = 1.0
 """How often a newer model is looked for."""
 RATE_OVER_S: Final = 2.0
-LATENCY_BINS: Final = 2000
-"""Of a millisecond each; longer ones count as the last."""
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What is watched, and with what: said before the first frame."""
-
-    source: str
-    width: int
-    height: int
-    card: ModelCard | None
-    neutral: NeutralKind
-    participant: str | None
-    scaled_by: Literal["site", "running"]
-    """Whose statistics standardise the features: "site" or "running"."""
-    confined: bool
-
-
-@dataclass(frozen=True)
-class Shown:
-    """One frame, or one moment without any, as it is shown."""
-
-    moment: Moment
-    latency_s: float | None
-    """From the frame's coming to its prediction; None where no frame came."""
-    card: ModelCard | None
-    rate_hz: float
-    """Frames a second, over the last two."""
-    dropped: int
-    """Frames so far that came while another was looked at."""
-
-
-@dataclass
-class Summary:
-    """What came of it, at the end."""
-
-    seconds: float = 0.0
-    frames: int = 0
-    with_face: int = 0
-    predicted: int = 0
-    dropped: int = 0
-    latencies_ms: list[int] = field(default_factory=lambda: [0] * LATENCY_BINS)
-    """How many frames took so many milliseconds."""
-
-    def count(self, shown: Shown) -> None:
-        """Take a frame into account."""
-        self.dropped = shown.dropped
-        if shown.latency_s is None:
-            return
-        self.frames += 1
-        self.with_face += shown.moment.features.state == FaceState.SEEN
-        self.predicted += shown.moment.affect is not None
-        self.latencies_ms[min(round(shown.latency_s * 1000), LATENCY_BINS - 1)] += 1
-
-    def latency_ms(self, share: float) -> int:
-        """The time that ``share`` of the frames kept within, milliseconds."""
-        return int(np.searchsorted(np.cumsum(self.latencies_ms), share * self.frames))
-
-
-class Screen(Protocol):
-    """Where it is shown."""
-
-    def begin(self, setup: Setup) -> None:
-        """Before the first frame."""
-
-    def show(self, shown: Shown) -> None:
-        """A frame."""
-
-    def notice(self, text: str) -> None:
-        """Something a person should know, in one sentence."""
-
-    def model(self, card: ModelCard) -> None:
-        """Another model has come."""
-
-    def end(self, summary: Summary) -> None:
-        """After the last frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +42,7 @@ class What:
 
     spec: Spec
     neutral: Neutral
-    participant: str | None = None
+    neutral_in_words: str
     site: Site | None = None
     model: Path | None = None
     """A published model; the site's newest where None."""
@@ -129,39 +50,6 @@ class What:
     raw: RawFormat | None = None
     seconds: float | None = None
     confined: bool = True
-
-
-class ModelFeed:
-    """The newest model at a place, when there is another one than last time.
-
-    Parameters
-    ----------
-    place : a published model's folder, or the link to the newest one of a site; None for never any.
-    """
-
-    def __init__(self, place: Path | None) -> None:
-        self._place = place
-        self._known: Path | None = None
-
-    def look(self) -> tuple[ModelCard, AffectNetwork] | None:
-        """A model that was not there at the last look.
-
-        Raises
-        ------
-        ModelError
-            It is damaged, or of another schema; said once, until there is yet another.
-        """
-        if self._place is None:
-            return None
-        version = version_of(self._place)
-        if version is None or version == self._known:
-            return None
-        self._known = version
-        found = read_newest(self._place)
-        if found is None:
-            return None
-        card, weights = found
-        return card, network_from(weights, card.architecture)
 
 
 def watch(what: What, screen: Screen, stopped: Callable[[], bool]) -> None:
@@ -180,13 +68,15 @@ def watch(what: What, screen: Screen, stopped: Callable[[], bool]) -> None:
         read_published(what.model)  # its absence is an error, that of the newest model is not
     scaling = scaling_of(what.site)
 
-    def opening(say: Say) -> AbstractContextManager[Source]:
-        return open_source(what.spec, rate_hz=what.rate_hz, raw=what.raw, say=say)
-
-    with LiveFrames(opening) as frames:
-        source = frames.source
-        with FaceProcess(source.height, source.width, confined=what.confined) as face:
-            _Watch(what, screen, frames, face, scaling).run(stopped)
+    said: deque[str] = deque(maxlen=100)
+    opening = open_source(what.spec, rate_hz=what.rate_hz, raw=what.raw, say=said.append)
+    with (
+        _logged(said.append),
+        opening as source,
+        LiveFrames(source) as frames,
+        FaceProcess(source.height, source.width, confined=what.confined) as face,
+    ):
+        _Watch(what, screen, source, frames, face, scaling, said).run(stopped)
 
 
 def scaling_of(site: Site | None) -> Scaling:
@@ -209,9 +99,17 @@ class _Watch:
     """One watch, from its first frame to its last."""
 
     def __init__(
-        self, what: What, screen: Screen, frames: LiveFrames, face: FaceProcess, scaling: Scaling
+        self,
+        what: What,
+        screen: Screen,
+        source: Source,
+        frames: LiveFrames,
+        face: FaceProcess,
+        scaling: Scaling,
+        said: deque[str],
     ) -> None:
-        self._what, self._screen, self._frames, self._face = what, screen, frames, face
+        self._what, self._screen, self._source = what, screen, source
+        self._frames, self._face, self._said = frames, face, said
         self._stream = AffectStream(None, scaling, what.neutral)
         self._feed = _feed(what)
         self._card: ModelCard | None = None
@@ -220,7 +118,6 @@ class _Watch:
         self._last: Arrival | None = None
         self._last_s = -1.0
         self._shift_s = 0.0
-        source = frames.source
         self._take_model()
         screen.begin(
             Setup(
@@ -229,7 +126,7 @@ class _Watch:
                 height=source.height,
                 card=self._card,
                 neutral=what.neutral.kind,
-                participant=what.participant,
+                neutral_in_words=what.neutral_in_words,
                 scaled_by="site" if isinstance(scaling, SiteScaling) else "running",
                 confined=what.confined,
             )
@@ -244,13 +141,13 @@ class _Watch:
         try:
             while not stopped() and (now_s := time.monotonic()) < end_s:
                 arrival = self._frames.newest(min(PATIENCE_S, end_s - now_s))
-                for text in self._frames.said():
-                    self._screen.notice(text)
+                while self._said:
+                    self._screen.notice(self._said.popleft())
                 if arrival is not None:
                     self._see(arrival)
                 elif self._frames.has_ended:
                     return
-                elif self._frames.source.live:
+                elif self._source.live:
                     self._miss()
                 if time.monotonic() >= next_look_s:
                     next_look_s = time.monotonic() + MODEL_EVERY_S
@@ -301,13 +198,33 @@ class _Watch:
             found = self._feed.look()
         except ModelError as error:
             kept = "going on with the one there is" if self._card is not None else "going on without one"
-            self._frames.say(f"the newest model cannot be used, {kept}: {error}")
+            self._said.append(f"the newest model cannot be used, {kept}: {error}")
             return False
         if found is None:
             return False
         self._card, network = found
         self._stream.use(network)
         return True
+
+
+class _Handler(logging.Handler):
+    def __init__(self, say: Say) -> None:
+        super().__init__(logging.WARNING)
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._say(record.getMessage())
+
+
+@contextmanager
+def _logged(say: Say) -> Iterator[None]:
+    """What our own modules warn of goes to the screen, not across it."""
+    logger, handler = logging.getLogger("mien_client"), _Handler(say)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _feed(what: What) -> ModelFeed:

@@ -74,19 +74,20 @@ def _watch(
     seconds: float | None,
     as_json: bool,
 ) -> None:
-    from ..calibration import RunningNeutral
+    from ..participants import neutral_for
     from ..site import open_site
     from .watch_screen import JsonScreen, TextScreen
 
     stop = _Stop()
     opened = open_site(site) if site is not None else _site_here()
+    neutral, neutral_in_words = neutral_for(opened, participant)
     from ..watch import What  # only now: it takes seconds to load
     from ..watch import watch as watch_source
 
     what = What(
         spec=source,
-        neutral=RunningNeutral(),
-        participant=participant,
+        neutral=neutral,
+        neutral_in_words=neutral_in_words,
         site=opened,
         model=model,
         rate_hz=rate_hz,

@@ -15,7 +15,7 @@ from mien_common.schema import AU_CHANNELS, POSE_CHANNELS
 
 from ..observations import FaceState
 from ..state_words import WORDS
-from ..watch import Setup, Shown, Summary
+from ..watch_report import Setup, Shown, Summary
 from .options import print_json
 
 REDRAW_EVERY_S: Final = 0.1
@@ -40,7 +40,7 @@ class TextScreen:
     def begin(self, setup: Setup) -> None:
         """See :class:`~mien_client.watch.Screen`."""
         model = "no model" if setup.card is None else model_in_words(setup.card)
-        parts = [f"watching {setup.source}, {setup.width}×{setup.height}: {model}", _neutral(setup)]
+        parts = [f"watching {setup.source}, {setup.width}×{setup.height}: {model}", setup.neutral_in_words]
         parts.append(_scaling(setup))
         if not setup.confined:
             parts.append("THE FACE PROCESS IS NOT CONFINED")
@@ -103,7 +103,7 @@ class JsonScreen:
             height=setup.height,
             model=_model(setup.card),
             neutral=setup.neutral,
-            participant=setup.participant,
+            neutral_in_words=setup.neutral_in_words,
             scaled_by=setup.scaled_by,
             confined=setup.confined,
         )
@@ -180,13 +180,6 @@ def _strongest(values: list[float]) -> str:
         reverse=True,
     )
     return " ".join(f"{name.removesuffix('_r')} {value:.1f}" for value, name in named[:STRONGEST])
-
-
-def _neutral(setup: Setup) -> str:
-    if setup.neutral == "calibration":
-        return f"neutral face by {setup.participant}'s calibration"
-    whose = f"of {setup.participant} " if setup.participant is not None else ""
-    return f"neutral face learnt over the first minute, as no calibration {whose}is used"
 
 
 def _scaling(setup: Setup) -> str:
