@@ -12,9 +12,13 @@ from .face_process import FaceProcess
 
 
 class FaceSeat:
-    """Keeps a face process for one thread. It makes room for larger frames by itself."""
+    """Keeps a face process for one thread. It makes room for larger frames by itself.
 
-    def __init__(self) -> None:
+    ``confined`` is False only where the user said ``--allow-unconfined-face-process``.
+    """
+
+    def __init__(self, confined: bool = True) -> None:
+        self._confined = confined
         self._process: FaceProcess | None = None
         self.ever_taken = False
         """Whether a face process could be started at all."""
@@ -36,8 +40,13 @@ class FaceSeat:
             It cannot be confined.
         """
         if self._process is None:
-            self._process = FaceProcess(height, width)
+            self._process = FaceProcess(height, width, confined=self._confined)
             self.ever_taken = True
+        return self._process
+
+    @property
+    def process(self) -> FaceProcess | None:
+        """The face process, once there is one."""
         return self._process
 
     def leave(self) -> None:

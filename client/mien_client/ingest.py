@@ -16,11 +16,13 @@ from mien_common.files import remove_old_drafts
 from mien_common.schema import AU_V1
 
 from .calibration import Neutral, NeutralKind, RunningNeutral
+from .confinement_record import write_face_process_record
 from .face_seat import FaceSeat
 from .features import Features, features_of
 from .known_recordings import AlreadyHereError, KnownRecordings
 from .observations import FaceState, Observation
 from .openface_csv import openface_csv
+from .participants import neutral_for
 from .ratings import on_clock, read_ratings
 from .recordings import Recording, content_hash
 from .sessions import Session, new_session_folder, seconds_by_state, session_record, write_session
@@ -48,6 +50,10 @@ class Choices:
     """Also write ``openface.csv`` into each session's folder."""
     rate_hz: float | None = None
     """Images a second of folders of images; 25 when None."""
+    participant: str | None = None
+    """Whose face it is, for their calibration."""
+    confined: bool = True
+    """False where the user allowed a face process that is not confined."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +149,8 @@ def ingest_recording(
     ------
     VideoError, RatingsError
         The input cannot be used; nothing is written.
+    SettingsError, InputError
+        No participant can be called so, or their calibration is damaged.
     AlreadyHereError
         The site has this recording, perhaps under another name; the message says what to do.
     BeingIngestedError
@@ -159,7 +167,11 @@ def ingest_recording(
     with known.claim(digest, report.check_on):
         session_id = f"{_plain(path.stem)}-{digest[:8]}"
         new_session_folder(site.sessions, session_id)  # asked now, not after minutes of analysis
-        features = observe(recording, choices.rate_hz, faces, RunningNeutral(), report)
+        neutral, said = neutral_for(site, choices.participant)
+        if choices.participant is not None and neutral.kind != "calibration":
+            report.note(said)
+        features = observe(recording, choices.rate_hz, faces, neutral, report)
+        confined = _keep_word_of(faces, site)
         values = (
             on_clock(rated, features.time_s, ratings) if rated is not None and ratings is not None else None
         )
@@ -170,6 +182,9 @@ def ingest_recording(
             held_out=choices.held_out,
             source=path,
             source_sha256=digest,
+            participant=choices.participant,
+            neutral=neutral.kind,
+            confined=confined,
         )
         extra = {"openface.csv": openface_csv(features)} if choices.csv else None
         folder = write_session(site.sessions, Session(record, features, values), extra)
@@ -214,6 +229,15 @@ def why_skipped(error: AlreadyHereError, recording: Recording, choices: Choices)
     if not differences:
         return here
     return f"{here}, {' and '.join(differences)}. Remove that folder and ingest it again to change this."
+
+
+def _keep_word_of(faces: FaceSeat, site: Site) -> bool:
+    """Write down how the face process was confined; whether it was."""
+    process = faces.process
+    if process is None:
+        return True
+    write_face_process_record(site.state, process.confinement, process.restarts)
+    return process.confinement.get("confined") is True
 
 
 def _opened(recording: Recording, rate_hz: float | None, report: Report) -> AbstractContextManager[Source]:

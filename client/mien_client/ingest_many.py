@@ -145,7 +145,7 @@ class _Crew:
         for index in range(len(self._recordings)):
             self._jobs.put(index)
         for _ in range(workers):
-            seat = FaceSeat()
+            seat = FaceSeat(self._choices.confined)
             # Daemons: should one hang inside a decoder, an interrupted command still ends.
             thread = threading.Thread(target=self._work, args=(seat,), daemon=True)
             self._workers.append((thread, seat))

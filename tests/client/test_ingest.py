@@ -46,8 +46,9 @@ def ratings(tmp_path: Path) -> Path:
 
 
 def everything_under(folder: Path) -> set[str]:
-    """But the file whose bytes are locked while recordings are in work; it is empty."""
-    return {str(path.relative_to(folder)) for path in folder.rglob("*")} - {"state/ingest.lock"}
+    """But the file whose bytes are locked while recordings are in work, and how frames were handled."""
+    kept = {"state/ingest.lock", "state/face_process.json"}
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")} - kept
 
 
 def test_a_rated_video_becomes_a_session(site: Site, face_video: Path, ratings: Path) -> None:

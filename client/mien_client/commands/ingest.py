@@ -1,11 +1,12 @@
 """``mien agent ingest``: recordings in, sessions out."""
 
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .options import JsonOption, SiteOption
+from .options import JsonOption, ParticipantOption, SiteOption, UnconfinedOption
 
 
 def ingest(
@@ -37,14 +38,20 @@ def ingest(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Recordings at a time; one per free core when left out.")
     ] = None,
+    participant: ParticipantOption = None,
     as_json: JsonOption = False,
+    allow_unconfined: UnconfinedOption = False,
 ) -> None:
     """Turn recordings into sessions: action units, head pose and ratings; no picture is kept.
 
     What the site has already is skipped, also under another name, so that a command that was interrupted
     is simply given again. Recordings that fail are listed at the end; the others are kept.
     """
+
+    from mien_common.errors import ConfinementError
+
     from ..confinement import deny_network
+    from ..confinement_record import require_confinement
     from ..ingest import Choices
     from ..ingest_many import cores, ingest_many
     from ..recordings import find_recordings
@@ -53,20 +60,17 @@ def ingest(
     from .ingest_screen import ingest_screen
 
     require_system_libraries()
-    deny_network()
+    confined = require_confinement(allow_unconfined)
+    # Where a face process cannot be confined this process may not be able to either, and that is allowed.
+    with nullcontext() if confined else suppress(ConfinementError):
+        deny_network()
     opened = open_site(site)
     with ingest_screen(as_json) as screen:
         recordings = find_recordings(paths, ratings, opened.folder, screen.say)
         screen.begin(len(recordings))
         try:
-            ingest_many(
-                opened,
-                recordings,
-                Choices(held_out, csv, rate_hz),
-                workers or cores(),
-                screen.take,
-                screen.show,
-            )
+            choices = Choices(held_out, csv, rate_hz, participant, confined)
+            ingest_many(opened, recordings, choices, workers or cores(), screen.take, screen.show)
         except KeyboardInterrupt:
             screen.interrupted()
             raise

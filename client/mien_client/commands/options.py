@@ -12,6 +12,17 @@ SiteOption = Annotated[
     Path,
     typer.Option("--site", envvar="MIEN_SITE_DIR", help="The site's folder, made by `mien agent init`."),
 ]
+ParticipantOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Whose face it is, to use their calibration; no real names."),
+]
+UnconfinedOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-unconfined-face-process",
+        help="Go on where this machine cannot confine the face process; `mien agent status` will say so.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON lines instead of text, for programs.")]
 
 
