@@ -12,6 +12,7 @@ it held are lost, and said to be (``FaceState.NO_FRAME``), and the recording goe
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import cache
 from types import TracebackType
 from typing import Final, Self
 
@@ -35,6 +36,11 @@ MOST_RESTARTS: Final = 4
 PROOF_FRAMES: Final = 25
 
 _log = logging.getLogger(__name__)
+
+
+@cache
+def _say_once(text: str) -> None:
+    _log.warning(text)
 
 
 class FaceProcess:
@@ -79,12 +85,18 @@ class FaceProcess:
         self._observed_since_start = 0
         self._face = self._first_face = 0
         self._fresh = True
+        self._stopped = False
         self._child = FaceChild(height * width * 3, outcome, confined)
         try:
             self._wait_until_ready(first=True)
         except BaseException:
             self.close()
             raise
+
+    def stop(self) -> None:
+        """End the child for good, from any thread: the thread that waits for it gets ConfinementError."""
+        self._stopped = True
+        self._child.kill()
 
     @property
     def pid(self) -> int:
@@ -93,7 +105,10 @@ class FaceProcess:
 
     @property
     def confinement(self) -> dict[str, object]:
-        """What confines the child, in its own words: ``confined``, ``seccomp``, ``landlock_abi``."""
+        """What confines the child, in its own words: ``confined``, ``seccomp``, ``landlock_abi``.
+
+        ``slow_because`` says why frames take the slower way into MediaPipe, where they do.
+        """
         return self._child.confinement
 
     def __enter__(self) -> Self:
@@ -203,6 +218,8 @@ class FaceProcess:
     def _replace(self, error: FaceProcessDiedError) -> None:
         """Give up what is in flight and start another child; it need not be ready when this returns."""
         self._child.close()
+        if self._stopped:
+            raise ConfinementError("the face process was stopped before the recording's end") from error
         self._lost = len(self._in_flight)
         self._failures_in_a_row += 1
         if self._failures_in_a_row > MOST_RESTARTS:
@@ -230,6 +247,8 @@ class FaceProcess:
         # The new child counts faces from 0. Whoever it finds is taken for the one who was followed last.
         self._first_face = self._face
         self._fresh = True
+        if self._stopped:  # while the new one was being started
+            self._child.kill()
 
     def _wait_until_ready(self, first: bool = False) -> None:
         while not self._child.is_ready:
@@ -242,6 +261,16 @@ class FaceProcess:
                 if first:
                     raise ConfinementError(f"{error} before its first frame. Try again.") from error
                 self._replace(error)
+        if first:
+            self._say_what_is_missing()
+
+    def _say_what_is_missing(self) -> None:
+        if self._confined and not self.confinement["landlock_abi"]:
+            _say_once(
+                "this kernel has no Landlock: seccomp alone confines the face process, which could read files"
+            )
+        if self.confinement["slow_because"]:
+            _say_once(f"frames take the slower way into MediaPipe: {self.confinement['slow_because']}")
 
     def _ready_now(self) -> bool:
         try:

@@ -62,8 +62,10 @@ def _answer(frames: NDArray[np.uint8], slot_bytes: int, outcome: str, report: di
     for name in _UNUSED:
         sys.modules[name] = ModuleType(name)
     from mien_client.face_finder import FaceFinder
+    from mien_client.mediapipe_direct import unavailable_because
 
     finder = FaceFinder()
+    report["slow_because"] = unavailable_because()
     gc.freeze()  # what the imports made stays; the collector need not walk it again and again
     _reply(READY, json.dumps(report).encode())
     last_ms = -1

@@ -5,6 +5,7 @@ Enters: RGB frames. Leaves (to :mod:`mien_client.action_units`, same process): 4
 """
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from types import TracebackType
@@ -13,6 +14,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mien_client.mediapipe_direct import DirectLandmarker, DirectUnavailableError
 from mien_common.errors import ConfinementError
 
 ASSET_SHA256: Final = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
@@ -73,6 +75,9 @@ class Landmarker:
                 output_facial_transformation_matrixes=True,
             )
         )
+        self._direct: DirectLandmarker | None = None
+        with suppress(DirectUnavailableError):  # the face process says so as it reports ready
+            self._direct = DirectLandmarker(self._landmarker)
 
     def __enter__(self) -> Self:
         return self
@@ -95,6 +100,15 @@ class Landmarker:
         timestamp_ms : strictly larger than the last frame's.
         """
         height, width = rgb.shape[:2]
+        if self._direct is not None:
+            direct = self._direct.find(rgb, timestamp_ms)
+            if direct is None:
+                return None
+            return Face(
+                points=direct.landmarks[:LANDMARKS] * np.array((width, height, width), np.float32),
+                blendshapes=direct.blendshapes,
+                rotation=_nearest_rotation(direct.matrix[:3, :3]),
+            )
         found = self.detect(rgb, timestamp_ms)
         if not found.face_landmarks or not found.facial_transformation_matrixes:
             return None

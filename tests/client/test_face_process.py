@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -335,3 +337,26 @@ def test_seen_from_outside_the_worker_reaches_no_network_and_writes_no_file(
     )
     assert [call for call in attempts if not re.search(r"= -1 E(PERM|NOSYS)|= \?$", call)] == []
     assert any("face_landmarker.task" in call for call in after), "the model was read before the confinement"
+
+
+def test_a_stopped_process_ends_the_analysis_at_once_and_is_not_replaced(astronaut: Image) -> None:
+    with FaceProcess(*SHAPE) as face:
+        analysis = face.analyse(film([astronaut] * 1000))
+        next(analysis)
+        stopper = threading.Thread(target=face.stop)
+        stopper.start()
+        with pytest.raises(ConfinementError, match="stopped before the recording's end"):
+            list(analysis)
+        stopper.join()
+        assert ended(face.pid)
+        assert face.restarts == 0
+
+
+def test_several_processes_work_in_threads_of_one_parent(astronaut: Image, blank: Image) -> None:
+    def states(picture: Image) -> set[FaceState]:
+        with FaceProcess(*SHAPE) as face:
+            return {seen.state for seen in face.analyse(film([picture] * 6))}
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(states, [astronaut, blank, astronaut, blank]))
+    assert found == [{FaceState.SEEN}, {FaceState.NO_FACE}] * 2
