@@ -2,6 +2,7 @@
 
 import typer
 
+from .commands.calibrate import calibrate
 from .commands.ingest import ingest
 from .commands.init import init
 from .commands.join import join
@@ -20,5 +21,5 @@ def agent() -> None:
     """
 
 
-for command in (init, ingest, watch, join, predict):  # in the order of the help text
+for command in (init, calibrate, ingest, watch, join, predict):  # in the order of the help text
     app.command()(command)
