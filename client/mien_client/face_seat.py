@@ -3,8 +3,6 @@
 Enters: the size of the next recording's frames. Leaves: a face process, new or used, that takes them.
 """
 
-import os
-import signal
 from types import TracebackType
 from typing import Self
 
@@ -59,4 +57,4 @@ class FaceSeat:
         """End the process under a thread that waits for it, so that the thread notices."""
         process = self._process
         if process is not None:
-            os.kill(process.pid, signal.SIGKILL)
+            process.stop()
