@@ -1,5 +1,6 @@
 """One frame of the puppet: expression and head weights in, a BGR picture out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,7 +23,7 @@ from mien_lab.puppet_face import EYE_DISTANCE, EYES_AT, Floats, Image, Stage
 
 FRAME_SIZE: Final = (640, 480)
 _MAP_CELL_PX: Final = 2
-_FACE_HALVINGS: Final = 4
+FACE_HALVINGS: Final = 4
 _HEAD_HALVINGS: Final = 3
 _LIPS_CLOSE: Final = EXPRESSIONS.index("lips_close")
 _JAW_DROP: Final = EXPRESSIONS.index("jaw_drop")
@@ -97,14 +98,33 @@ class Puppet:
         -------
         (480, 640, 3) uint8, BGR
         """
-        turned = flow(_blend(head, self._head), _HEAD_HALVINGS) * np.float32(HEAD_CELL_PX)
-        moved = flow(_blend(expressions, self._expressions), _FACE_HALVINGS) * np.float32(FACE_CELL_PX)
+        mouth = self._mouth_openness(float(expressions[_LIPS_CLOSE]), float(expressions[_JAW_DROP]))
+        turned = flow(blend(head, self._head), _HEAD_HALVINGS) * np.float32(HEAD_CELL_PX)
+        return self.render_moved([blend(expressions, self._expressions)], turned, mouth)
+
+    def render_moved(self, velocities: Sequence[Floats], turned: Floats, mouth: float) -> Image:
+        """One frame of a face that follows any velocity fields, on a head turned in any way.
+
+        Parameters
+        ----------
+        velocities : (rows, columns, 2) float32 each, in cells, as ``expression_fields`` gives them; the
+            photograph follows the last one first.
+        turned : (rows, columns, 2) float32: stage pixels from each of ``HEAD_CELLS`` to its place before
+            the head was turned.
+        mouth : how much light falls into it, 0 to 1; see :func:`mouth_light`
+
+        Returns
+        -------
+        (480, 640, 3) uint8, BGR
+        """
         # From the frame to the turned head's frontal position, and on to the photograph's expression.
         turn = sampled(turned, self._on_head)
         frontal = self._stage_map + turn
-        source = frontal + sampled(moved, self._on_face + turn * np.float32(1 / FACE_CELL_PX))
+        source, on_face = frontal, self._on_face + turn * np.float32(1 / FACE_CELL_PX)
+        for velocity in velocities:
+            step = sampled(flow(velocity, FACE_HALVINGS) * np.float32(FACE_CELL_PX), on_face)
+            source, on_face = source + step, on_face + step * np.float32(1 / FACE_CELL_PX)
         frame = _warped(self._skin, _resized(source, FRAME_SIZE))
-        mouth = self._mouth_openness(float(expressions[_LIPS_CLOSE]), float(expressions[_JAW_DROP]))
         for region, openness in zip(self._regions, (1.0, mouth), strict=True):
             view = frame[region.rows, region.columns]
             view[:] = _with_beneath(view, _warped(self._beneath, region.fine(frontal)), openness)
@@ -112,8 +132,12 @@ class Puppet:
 
     def _mouth_openness(self, lips_close: float, jaw_drop: float) -> float:
         """0 (lips together) to 1 (parted enough for the teeth to be lit)."""
-        gap = self._lip_gap * max(1.0 - lips_close, 0.0) + 0.2 * max(jaw_drop, 0.0)
-        return float(np.clip(gap / 0.07, 0.0, 1.0))
+        return mouth_light(self._lip_gap * max(1.0 - lips_close, 0.0) + 0.2 * max(jaw_drop, 0.0))
+
+
+def mouth_light(lip_gap: float) -> float:
+    """How much light falls between lips parted by so many eye distances: 0 none, 1 all."""
+    return float(np.clip(lip_gap / 0.07, 0.0, 1.0))
 
 
 def _with_beneath(view: Image, beneath: Image, openness: float) -> Image:
@@ -137,7 +161,7 @@ def _resized(coarse: Floats, size: tuple[int, int]) -> Floats:
     return np.asarray(cv2.resize(coarse, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _blend(weights: Floats, fields: Floats) -> Floats:
+def blend(weights: Floats, fields: Floats) -> Floats:
     """Weighted sum of velocity fields; not by BLAS, whose threads would make the last bit vary."""
     return np.asarray(np.einsum("k,krcd->rcd", weights, fields), np.float32)
 
