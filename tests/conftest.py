@@ -1,4 +1,4 @@
-"""What all tests share: the same random examples in every run, and small disks to fill."""
+"""What all tests share: how they spread over processes, the same random examples in every run."""
 
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +10,19 @@ from hypothesis import settings
 # No deadline: the machine does other things too.
 settings.register_profile("mien", derandomize=True, deadline=None, database=None)
 settings.load_profile("mien")
+
+
+INTEGRATION = Path(__file__).parent / "integration"
+
+
+@pytest.hookimpl(tryfirst=True)  # before the plugin that spreads them reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With ``-n``, a file's tests share a process and its fixtures; those that start whole federations
+    come first, all in one process, since two federations at once would starve each other."""
+    items.sort(key=lambda item: not item.path.is_relative_to(INTEGRATION))  # stable: files keep their order
+    for item in items:
+        alone = item.path.is_relative_to(INTEGRATION)
+        item.add_marker(pytest.mark.xdist_group("integration" if alone else item.path.stem))
 
 
 @pytest.fixture
