@@ -41,7 +41,7 @@ def open_network_stream(address: str, say: Say) -> Iterator[LiveSource]:
     capture = _opened(address)
     if capture is None:
         raise VideoError(
-            f"{name} answers but sends no video within {STREAM_TIMEOUT_S:g} s. Check the address's path, "
+            f"{name} answers but sends no video. Check the address's path, "
             "its login, and that a video player shows it."
         )
     import cv2

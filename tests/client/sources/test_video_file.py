@@ -1,16 +1,14 @@
-"""Frames out of video files: their order and times, and every file that is no whole video."""
+"""Frames out of video files: their order and their pixels, and every file that is no whole video."""
 
 import os
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -67,20 +65,39 @@ def test_an_animated_gif_is_a_video(tmp_path: Path, numbered_frames: Numbered) -
     assert times == pytest.approx(np.arange(25) * 0.08, abs=5e-3)
 
 
+UPRIGHT = (0x10000, 0, 0, 0, 0x10000)
+"""The first numbers of the display matrix in an MP4 file's track header."""
+
+
+@pytest.mark.parametrize(
+    ("matrix", "lying"),
+    [
+        ((0, 0x10000, 0, -0x10000, 0), cv2.ROTATE_90_COUNTERCLOCKWISE),
+        ((0, -0x10000, 0, 0x10000, 0), cv2.ROTATE_90_CLOCKWISE),
+        ((-0x10000, 0, 0, 0, -0x10000), cv2.ROTATE_180),
+    ],
+    ids=["right", "left", "over"],
+)
 def test_a_film_on_its_side_is_turned_as_players_do(
-    tmp_path: Path, make_video: MakeVideo, numbered_frames: Numbered
+    tmp_path: Path, make_video: MakeVideo, astronaut: Picture, matrix: tuple[int, ...], lying: int
 ) -> None:
     """Telephones write a portrait film lying, with a note on how to turn it."""
-    path = make_video(tmp_path / "phone.mp4", numbered_frames(10), 25.0, "mp4v")
+    upright = np.asarray(cv2.resize(astronaut[:, 80:440], (96, 128)), np.uint8)
+    path = make_video(
+        tmp_path / "phone.mp4", [np.asarray(cv2.rotate(upright, lying), np.uint8)] * 5, 25.0, "mp4v"
+    )
     content = bytearray(path.read_bytes())
-    upright = b"".join(number.to_bytes(4, "big") for number in (0x10000, 0, 0, 0, 0x10000))
-    turned = b"".join(number.to_bytes(4, "big", signed=True) for number in (0, 0x10000, 0, -0x10000, 0))
-    place = content.index(upright, content.index(b"tkhd"))
-    content[place : place + len(turned)] = turned
+    before, after = (
+        b"".join(number.to_bytes(4, "big", signed=True) for number in numbers)
+        for numbers in (UPRIGHT, matrix)
+    )
+    place = content.index(before, content.index(b"tkhd"))
+    content[place : place + len(after)] = after
     path.write_bytes(content)
     with open_video_file(path) as video:
-        shapes = {frame.bgr.shape for frame in video.frames()}
-        assert shapes == {(video.height, video.width, 3)} == {(64, 48, 3)}
+        assert (video.height, video.width) == (128, 96)
+        for frame in video.frames():
+            assert np.abs(frame.bgr.astype(float) - upright).mean() < 10  # any other way up it is above 50
 
 
 def refused(path: Path, error: type[InputError] = VideoError) -> str:
@@ -153,27 +170,11 @@ class Decoder:
         return self._now
 
 
-def times_of(times_ms: list[float], rate_hz: float = 25.0) -> list[float]:
-    video = VideoFile(Path("film.avi"), 48, 64, rate_hz, 0, Decoder(times_ms))
-    return [frame.time_s for frame in video.frames()]
-
-
-def test_a_film_without_time_stamps_goes_by_its_rate() -> None:
-    assert times_of([0.0] * 6, rate_hz=20.0) == pytest.approx([0.0, 0.05, 0.1, 0.15, 0.2, 0.25])
-
-
-@given(st.lists(st.floats(-1e6, 1e7), min_size=1, max_size=30))
-def test_times_always_start_at_zero_and_rise(times_ms: list[float]) -> None:
-    times = times_of(times_ms)
-    assert len(times) == len(times_ms)
-    assert times[0] == 0.0
-    assert (np.diff(times) > 0).all()
-
-
 def test_a_film_that_claims_to_last_for_days_is_refused() -> None:
     """A single damaged time stamp must not ask for all the memory there is."""
+    video = VideoFile(Path("film.avi"), 48, 64, 25.0, 0, Decoder([0.0, 40.0, 1e12]))
     with pytest.raises(VideoError, match=r"film\.avi claims a frame 1000000000 s after its first"):
-        times_of([0.0, 40.0, 1e12])
+        list(video.frames())
 
 
 def test_a_name_is_never_taken_for_a_pattern_or_an_address(
@@ -209,3 +210,140 @@ def test_a_playlist_does_not_lead_to_other_files(
         refused(playlist)
         with pytest.raises(BlockingIOError):
             server.accept()
+
+
+def test_a_name_of_any_bytes_is_opened(
+    tmp_path: Path, make_video: MakeVideo, numbered_frames: Numbered
+) -> None:
+    """OpenCV 5 crashes on names that are not UTF-8."""
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/f\xfclm.avi"))
+    make_video(tmp_path / "film.avi", numbered_frames(5)).rename(odd)
+    assert len(read(odd)) == 5
+
+
+def test_links_in_a_circle_and_closed_files_are_refused(
+    tmp_path: Path, make_video: MakeVideo, numbered_frames: Numbered
+) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    assert "symbolic links" in refused(tmp_path / "a", InputError)
+    closed = make_video(tmp_path / "closed.avi", numbered_frames(5))
+    closed.chmod(0)
+    assert "Permission denied" in as_nobody(closed)
+
+
+def as_nobody(path: Path) -> str:
+    """What a user without rights is told, root being refused nothing."""
+    if os.geteuid() != 0:
+        return refused(path)
+    reading, writing = os.pipe()
+    for folder in path.parents[:3]:
+        folder.chmod(0o755)
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setresuid(65534, 65534, 65534)
+            os.write(writing, refused(path, InputError).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        return pipe.read()
+
+
+def test_a_pipe_named_as_a_file_is_refused_at_once(tmp_path: Path) -> None:
+    """Nobody will ever write into it: opening it would wait for ever."""
+    os.mkfifo(tmp_path / "film.mp4")
+    assert "is not a file" in refused(tmp_path / "film.mp4")
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_refused(
+    tmp_path: Path, make_video: MakeVideo, astronaut: Picture
+) -> None:
+    path = make_video(tmp_path / "film.avi", [astronaut] * 60)
+    with open_video_file(path) as video:
+        frames = video.frames()
+        next(frames)
+        os.truncate(path, path.stat().st_size // 2)
+        with pytest.raises(VideoError, match="is truncated: it announces 60 frames"):
+            list(frames)
+
+
+def test_a_file_that_grows_while_it_is_read_is_read_on(
+    tmp_path: Path, make_video: MakeVideo, astronaut: Picture
+) -> None:
+    content = make_video(tmp_path / "whole.ts", [astronaut] * 60, codec="MPG1").read_bytes()
+    path = tmp_path / "growing.ts"
+    path.write_bytes(content[: len(content) // 2])
+    with open_video_file(path) as video:
+        frames = video.frames()
+        times = [next(frames).time_s]
+        with path.open("ab") as file:
+            file.write(content[len(content) // 2 :])
+        times += [frame.time_s for frame in frames]
+    assert len(times) > 50
+    assert (np.diff(times) > 0).all()
+
+
+@pytest.mark.parametrize("size", [(160, 120), (3840, 2160), (2, 2), (4096, 16)])
+def test_frames_of_any_size_come_as_they_are(
+    tmp_path: Path, make_video: MakeVideo, astronaut: Picture, size: tuple[int, int]
+) -> None:
+    picture = np.asarray(cv2.resize(astronaut, size), np.uint8)
+    path = make_video(tmp_path / "film.avi", [picture] * 3)
+    with open_video_file(path) as video:
+        assert (video.width, video.height) == size
+        assert [frame.bgr.shape for frame in video.frames()] == [(size[1], size[0], 3)] * 3
+
+
+def test_grey_and_see_through_films_come_in_colour_channels(tmp_path: Path, astronaut: Picture) -> None:
+    small = Image.fromarray(np.ascontiguousarray(astronaut[::8, ::8, ::-1]))
+    for mode in ("L", "LA", "RGBA", "P"):
+        first, *others = (small.rotate(angle).convert(mode) for angle in range(3))
+        first.save(tmp_path / "film.apng", save_all=True, append_images=others, duration=40)
+        frames = read(tmp_path / "film.apng")
+        assert len(frames) == 3
+        grey = np.abs(frames[0].bgr[..., 0].astype(float) - frames[0].bgr[..., 2]).max() < 2
+        assert grey == (mode in {"L", "LA"})
+        assert frames[0].bgr.shape == (60, 80, 3)
+
+
+def test_one_frame_is_a_video_and_sound_alone_is_none(
+    tmp_path: Path, make_video: MakeVideo, numbered_frames: Numbered
+) -> None:
+    assert [frame.time_s for frame in read(make_video(tmp_path / "one.mkv", numbered_frames(1)))] == [0.0]
+    header = b"RIFF" + (36 + 16000).to_bytes(4, "little") + b"WAVEfmt " + bytes((16, 0, 0, 0, 1, 0, 1, 0))
+    header += (8000).to_bytes(4, "little") + (16000).to_bytes(4, "little") + bytes((2, 0, 16, 0))
+    sound = np.sin(np.arange(8000) / 5) * 9000
+    (tmp_path / "sound.wav").write_bytes(
+        header + b"data" + (16000).to_bytes(4, "little") + sound.astype("<i2").tobytes()
+    )
+    assert "is not a video" in refused(tmp_path / "sound.wav")
+
+
+@pytest.mark.parametrize("name", ["sound.mp4", "sound.mkv", "sound.ogg", "cover.mp3"])
+def test_sound_in_a_film_s_container_is_no_video(
+    tmp_path: Path, ffmpeg: Callable[..., None], name: str
+) -> None:
+    ffmpeg("-f", "lavfi", "-i", "sine=d=1", tmp_path / name)
+    assert "is not a video" in refused(tmp_path / name)
+
+
+def test_frames_are_overwritten_after_use(
+    tmp_path: Path, make_video: MakeVideo, numbered_frames: Numbered
+) -> None:
+    with open_video_file(make_video(tmp_path / "film.avi", numbered_frames(5))) as video:
+        pictures = [frame.bgr for frame in video.frames()]
+        assert all(picture is pictures[0] for picture in pictures)
+        assert not pictures[0].any()
+        left_early = next(video_again := open_and_take(tmp_path / "film.avi"))
+        assert left_early.any()
+        video_again.close()
+        assert not left_early.any()
+
+
+def open_and_take(path: Path) -> Generator[Picture, None, None]:
+    with open_video_file(path) as video:
+        for frame in video.frames():
+            yield frame.bgr
