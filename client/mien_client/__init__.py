@@ -1,1 +1,1 @@
-"""Where the face is: capture, the confined face process, training, and the one door out."""
+"""Where the face is: sources, the confined face process, training, and the one door out."""
