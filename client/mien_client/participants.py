@@ -29,7 +29,7 @@ class Rest(BaseModel):
     neutral: Annotated[float, Field(ge=-20, le=20)]
     """Raw, on the scale of 0 (an average resting face) to 5."""
     spread: Annotated[float, Field(ge=0, le=20)]
-    """Standard deviation at rest, by the median absolute deviation."""
+    """Standard deviation at rest, by the interquartile range."""
 
 
 class Calibration(BaseModel):

@@ -26,13 +26,13 @@ PATIENCE: Final = 3.0
 """How many times as long as wanted is waited for enough of a face that looks into the camera."""
 
 LARGEST_SPREAD: Final = 0.75
-"""Standard deviation by the median absolute deviation, which a blink or a twitch hardly moves. Faces that
-do nothing stay below about 0.4 in each unit, faces that speak or smile half of the time come to 1 or more."""
+"""Standard deviation by the interquartile range, which blinks and a passing smile do not move. Faces that
+do nothing stay below about 0.4 in each unit; one that speaks or smiles a third of the time goes far above."""
 USUAL_REST: Final = 2.5
 """Further from an average resting face is pointed out; not refused, for faces are not all alike."""
 
-_AS_DEVIATION: Final = 1.4826
-"""Median absolute deviation to standard deviation, where deviations are normal."""
+_QUARTILES_APART: Final = 1.349
+"""Interquartile range of a standard normal distribution."""
 
 Turned = Literal["turned"]
 _ADVICE: Final[dict[FaceState | Turned, str]] = {
@@ -54,7 +54,7 @@ class RestingFace:
     neutral: NDArray[np.float64]
     """(17,) median of each raw action unit."""
     spread: NDArray[np.float64]
-    """(17,) standard deviation of each, by the median absolute deviation."""
+    """(17,) standard deviation of each, by the interquartile range."""
     seconds: float
     frames: int
 
@@ -131,8 +131,8 @@ def measure_rest(
 
 
 def _calm(frames: NDArray[np.float64], rest_s: float) -> RestingFace:
-    neutral = np.median(frames, axis=0)
-    spread = _AS_DEVIATION * np.median(np.abs(frames - neutral), axis=0)
+    low, neutral, high = np.quantile(frames, (0.25, 0.5, 0.75), axis=0)
+    spread = (high - low) / _QUARTILES_APART
     moved = [
         f"{name.removesuffix('_r')} varied by {spread[unit]:.1f}"
         for unit, name in enumerate(AU_CHANNELS)
