@@ -33,10 +33,17 @@ class Arrival(NamedTuple):
 
 
 class LiveFrames:
-    """The newest frame of a source."""
+    """The newest frame of a source.
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    Parameters
+    ----------
+    haste : by how much a source that is not live may be played faster than it says, where its frames are
+        there early. For a program that writes frames: it may be a camera whose clock is a little fast,
+        and what it has ahead of us would be a delay for good.
+    """
+
+    def __init__(self, source: Source, haste: float = 0.0) -> None:
+        self._source, self._haste = source, haste
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mien-frames", daemon=True)
@@ -105,12 +112,16 @@ class LiveFrames:
             self._changed.notify_all()
 
     def _read(self) -> None:
-        began_s: float | None = None
-        for frame in self._source.frames():
-            if began_s is None:
-                began_s = time.monotonic() - frame.time_s
+        began_s, before_s = 0.0, 0.0
+        for number, frame in enumerate(self._source.frames()):
+            now_s = time.monotonic()
+            if number == 0:
+                began_s = now_s - frame.time_s
+            early_s = max(began_s + frame.time_s - now_s, 0.0)
+            hurried_s = min(early_s, self._haste * (frame.time_s - before_s))
+            began_s, before_s = began_s - hurried_s, frame.time_s
             if not self._source.live:
-                self._stop.wait(max(began_s + frame.time_s - time.monotonic(), 0.0))
+                self._stop.wait(early_s - hurried_s)
             if self._stop.is_set():
                 return
             self._put(frame)

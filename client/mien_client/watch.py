@@ -31,6 +31,7 @@ from .watch_report import Screen, Setup, Shown, Summary
 
 PATIENCE_S: Final = 0.5
 """Without a frame for this long, a live source's picture is missing, and that is shown."""
+PIPE_HASTE: Final = 0.02
 MODEL_EVERY_S: Final = 1.0
 """How often a newer model is looked for."""
 RATE_OVER_S: Final = 2.0
@@ -73,7 +74,7 @@ def watch(what: What, screen: Screen, stopped: Callable[[], bool]) -> None:
     with (
         _logged(said.append),
         opening as source,
-        LiveFrames(source) as frames,
+        LiveFrames(source, PIPE_HASTE if what.spec == "-" else 0.0) as frames,
         FaceProcess(source.height, source.width, confined=what.confined) as face,
     ):
         _Watch(what, screen, source, frames, face, scaling, said).run(stopped)

@@ -3,12 +3,13 @@
 import gc
 import signal
 import sys
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import JsonOption
+from .options import JsonOption, ParticipantOption, UnconfinedOption
 
 if TYPE_CHECKING:
     from ..site import Site
@@ -34,32 +35,37 @@ def watch(
     model: Annotated[
         Path | None, typer.Option(help="A published model, instead of the site's newest one.")
     ] = None,
-    participant: Annotated[
-        str | None, typer.Option(help="Whose face it is, to use their calibration.")
-    ] = None,
+    participant: ParticipantOption = None,
     raw: Annotated[
-        str | None, typer.Option(help="Size and rate of raw BGR frames, as WIDTHxHEIGHT@RATE.")
+        str | None, typer.Option(metavar="WxH@RATE", help="Size and rate of raw BGR frames: 640x480@30.")
     ] = None,
     rate_hz: Annotated[
         float | None, typer.Option("--rate-hz", help="Frames a second to ask a camera for, or of a folder.")
     ] = None,
     seconds: Annotated[float | None, typer.Option(min=0, help="Stop after so many seconds.")] = None,
     as_json: JsonOption = False,
+    allow_unconfined: UnconfinedOption = False,
 ) -> None:
     """Watch a face live: action units, and valence and arousal by the newest model. Ctrl-C ends it.
 
     Nothing is written to disk. A machine that is too slow drops frames and counts them.
     """
+    from mien_common.errors import ConfinementError
+
     from ..confinement import deny_network
+    from ..confinement_record import require_confinement
     from ..sources import RawFormat, needs_network
     from ..system_libraries import require_system_libraries
 
     require_system_libraries()
     form = RawFormat.parse(raw) if raw is not None else None
+    confined = require_confinement(allow_unconfined)
     if not needs_network(source):
-        deny_network()
+        # Where a face process cannot be confined this process may not be able to either; that is allowed.
+        with nullcontext() if confined else suppress(ConfinementError):
+            deny_network()
     try:
-        _watch(source, site, model, participant, form, rate_hz, seconds, as_json)
+        _watch(source, site, model, participant, form, rate_hz, seconds, confined, as_json)
     except KeyboardInterrupt:  # before the first frame, or for the second time
         print("stopped", file=sys.stderr)
 
@@ -72,6 +78,7 @@ def _watch(
     raw: "RawFormat | None",
     rate_hz: float | None,
     seconds: float | None,
+    confined: bool,
     as_json: bool,
 ) -> None:
     from ..participants import neutral_for
@@ -93,6 +100,7 @@ def _watch(
         rate_hz=rate_hz,
         raw=raw,
         seconds=seconds,
+        confined=confined,
     )
     # What has been loaded stays: searching it for rubbish would hold up a frame now and then.
     gc.collect()

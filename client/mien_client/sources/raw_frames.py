@@ -4,11 +4,12 @@ Enters: blue, green, red bytes, row after row, frame after frame, of a size and 
 before. Leaves: :class:`~mien_client.frames.Frame`, one at a time. Never leaves: a pixel, to any disk.
 """
 
+import fcntl
 import os
 import re
 import select
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -19,6 +20,8 @@ from mien_common.errors import SettingsError, VideoError
 from ..frames import Frame
 from .source import FASTEST_HZ, LONGEST_S, LONGEST_SIDE
 
+ROOMIEST_PIPE_BYTES: Final = 1024 * 1024
+"""What Linux lets an ordinary user have; a frame of 640×480 takes 900 KiB."""
 PATIENCE_S: Final = 10.0
 """A pipe that sends nothing for this long is taken for forgotten."""
 
@@ -131,4 +134,8 @@ def open_raw_frames(
         raise VideoError(f"standard input cannot be read: {error.strerror}.") from error
     if terminal:
         raise VideoError("standard input is the keyboard. Pipe raw BGR frames into it.")
+    # A frame in 16 pieces is 16 turns between its writer and us; a pipe that holds it whole needs one.
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with suppress(OSError):  # a file, or more than an ordinary user may have: then as it is
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, ROOMIEST_PIPE_BYTES)
     yield RawFrames(descriptor, form.height, form.width, form.rate_hz, patience_s)
