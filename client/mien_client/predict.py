@@ -16,9 +16,13 @@ from mien_common.schema import TARGETS
 from mien_common.weights import network_from
 
 from .client_app import read_site_data
-from .ingest import Progress, observe_video
+from .confinement_record import write_face_process_record
+from .face_seat import FaceSeat
+from .ingest import Progress, Report, observe
+from .participants import neutral_for
 from .plots import plot_prediction
 from .ratings import on_clock, read_ratings
+from .recordings import Recording
 from .site import Site
 from .training import choose_device, fit_scaler, predict, without_lag
 
@@ -34,12 +38,24 @@ class Prediction:
     card: ModelCard
     scaled_by: str
     """Whose statistics standardised the features: "site" or "video"."""
+    neutral_in_words: str
+    """Whose resting face was subtracted."""
 
 
 def predict_video(
-    video: Path, model: Path, site: Site | None, ratings: Path | None, out: Path, progress: Progress
+    video: Path,
+    model: Path,
+    site: Site | None,
+    ratings: Path | None,
+    out: Path,
+    progress: Progress,
+    *,
+    participant: str | None = None,
+    confined: bool = True,
 ) -> Prediction:
     """Predict a video's valence and arousal per frame of the 25 Hz clock.
+
+    Where the face, or a part of it that the model needs, is missing, so is the prediction.
 
     Parameters
     ----------
@@ -47,18 +63,26 @@ def predict_video(
     site : whose training statistics standardise the features, as in training; the video's own where None.
     ratings : CSV to draw under the prediction, moved back by the site's lag where a site is given.
     out : folder for ``<video>-prediction.csv`` and ``<video>-prediction.png``.
+    participant : whose face it is, to use the calibration that the site has of it.
+    confined : False only where the user said ``--allow-unconfined-face-process``.
 
     Raises
     ------
     ModelError
         The model is damaged or of another schema.
+    SessionError
+        The site has no statistics to standardise by.
     VideoError, RatingsError, StorageError
     """
     card, weights = read_published(model)
     scaler = read_site_data(site).scaler if site is not None else None
     rated = read_ratings(ratings) if ratings is not None else None
+    neutral, neutral_in_words = neutral_for(site, participant)
     make_folder(out)
-    features = observe_video(video, progress)
+    with FaceSeat(confined) as faces:
+        features = observe(Recording(video), None, faces, neutral, Report(progress))
+        if site is not None and faces.process is not None:
+            write_face_process_record(site.state, faces.process.confinement, faces.process.restarts)
     on_frames = (
         on_clock(rated, features.time_s, ratings) if rated is not None and ratings is not None else None
     )
@@ -83,6 +107,7 @@ def predict_video(
         int(features.valid.sum()),
         card,
         "site" if site is not None else "video",
+        neutral_in_words,
     )
 
 

@@ -12,6 +12,7 @@ from .options import JsonOption, SiteOption, UnconfinedOption, print_json, progr
 if TYPE_CHECKING:
     from ..participants import Calibration
     from ..resting_face import RestingFace
+    from ..site import Site
     from ..sources import RawFormat
 
 
@@ -57,9 +58,10 @@ def calibrate(
     form = RawFormat.parse(raw) if raw is not None else None
     if not needs_network(source):
         deny_network()
+    confined = require_confinement(unconfined)
     with progress_bar(f"look calmly into the camera, {seconds:g} s", as_json) as progress:
         measured, calibration, name = _measure(
-            source, participant, seconds, rate_hz, form, require_confinement(unconfined), progress
+            opened, source, participant, seconds, rate_hz, form, confined, progress
         )
     path = write_calibration(opened, calibration)
     if as_json:
@@ -84,6 +86,7 @@ def calibrate(
 
 
 def _measure(
+    site: "Site",
     source: str,
     participant: str,
     seconds: float,
@@ -92,6 +95,7 @@ def _measure(
     confined: bool,
     progress: Callable[[int, int], None],
 ) -> "tuple[RestingFace, Calibration, str]":
+    from ..confinement_record import write_face_process_record
     from ..face_process import FaceProcess
     from ..resting_face import measure_rest
     from ..sources import open_source
@@ -103,6 +107,7 @@ def _measure(
         open_source(source, rate_hz=rate_hz, raw=raw, say=say) as opened,
         FaceProcess(opened.height, opened.width, confined=confined) as face,
     ):
+        write_face_process_record(site.state, face.confinement, face.restarts)
         wanted = round(seconds * opened.rate_hz)
         measured = measure_rest(
             face.analyse(opened.frames()), seconds, lambda done: progress(done, max(wanted, done))

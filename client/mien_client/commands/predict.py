@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .options import JsonOption, print_json, progress_bar
+from .options import JsonOption, ParticipantOption, UnconfinedOption, print_json, progress_bar
 
 
 def predict(
@@ -23,10 +23,17 @@ def predict(
         Path | None, typer.Option(help="CSV time,valence,arousal to draw under the traces.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the CSV file and the plot.")] = Path(),
+    participant: ParticipantOption = None,
+    unconfined: UnconfinedOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Predict valence and arousal of a video: a CSV file per frame and a PNG plot."""
+    """Predict valence and arousal of a video: a CSV file with a line per frame, and a PNG plot.
+
+    Without --site, the video's own mean and spread over its whole length stand in for a site's; that
+    looks ahead, which a live prediction (`mien agent watch`) can't.
+    """
     from ..confinement import deny_network
+    from ..confinement_record import require_confinement
     from ..predict import predict_video
     from ..site import open_site
     from ..system_libraries import require_system_libraries
@@ -35,14 +42,30 @@ def predict(
     deny_network()
     opened = open_site(site) if site is not None else None
     with progress_bar(video.name, as_json) as progress:
-        done = predict_video(video, model, opened, ratings, out, progress)
+        done = predict_video(
+            video,
+            model,
+            opened,
+            ratings,
+            out,
+            progress,
+            participant=participant,
+            confined=require_confinement(unconfined),
+        )
     if as_json:
-        print_json("done", csv=str(done.csv), plot=str(done.plot), scaled_by=done.scaled_by)
+        print_json(
+            "done",
+            csv=str(done.csv),
+            plot=str(done.plot),
+            scaled_by=done.scaled_by,
+            neutral=done.neutral_in_words,
+        )
         return
     print(
         f"model of run {done.card.run}, round {done.card.round}; "
         f"face in {done.valid_frames} of {done.frames} frames"
     )
+    print(done.neutral_in_words)
     if done.scaled_by == "video":
         print(
             "features were standardised by this video's own statistics; --site uses a site's, as in training"
