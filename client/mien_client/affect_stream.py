@@ -72,23 +72,24 @@ class RunningScaling:
 
     def __init__(self) -> None:
         channels = len(AU_V1.channels)
-        self._ticks = 0
+        self._valid_ticks = 0
+        self._known = np.zeros(channels, np.int64)
         self._mean = np.zeros(channels)
         self._squares = np.zeros(channels)
 
     @property
     def wait_s(self) -> float:
         """See :class:`Scaling`."""
-        return max(LEARNING_S - self._ticks / AU_V1.rate_hz, 0.0)
+        return max(LEARNING_S - self._valid_ticks / AU_V1.rate_hz, 0.0)
 
     def learn(self, tick: FeatureFrame) -> None:
         """See :class:`Scaling`."""
-        if not tick.valid:
-            return
-        self._ticks += 1
-        away = np.nan_to_num(tick.values.astype(np.float64)) - self._mean
-        self._mean += away / self._ticks
-        self._squares += away * (np.nan_to_num(tick.values.astype(np.float64)) - self._mean)
+        self._valid_ticks += tick.valid
+        known = np.isfinite(tick.values)
+        self._known += known
+        away = np.where(known, tick.values - self._mean, 0.0)
+        self._mean += away / np.maximum(self._known, 1)
+        self._squares += away * np.where(known, tick.values - self._mean, 0.0)
 
     def inputs(self, frame: FeatureFrame) -> NDArray[np.float32]:
         """See :class:`Scaling`."""
@@ -97,7 +98,7 @@ class RunningScaling:
     @property
     def scaler(self) -> Scaler:
         """The standardisation as it is now."""
-        deviation = np.sqrt(self._squares / max(self._ticks, 1))
+        deviation = np.sqrt(self._squares / np.maximum(self._known, 1))
         deviation = np.where(deviation < SMALLEST_DEVIATION, 1.0, deviation)
         return Scaler(self._mean.astype(np.float32), deviation.astype(np.float32))
 
