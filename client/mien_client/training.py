@@ -5,7 +5,7 @@ weights and sums. Never leaves: features, ratings, predictions, the site's stati
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,12 +61,18 @@ def fit_scaler(recordings: Sequence[Features]) -> Scaler:
         raise SessionError(
             "no training session of this site holds a frame with a face. Ingest another video."
         )
-    values = np.concatenate([features.values for features in recordings]).astype(np.float64)
-    known = np.isfinite(values)
-    values[~known] = 0.0
-    frames = np.maximum(known.sum(axis=0), 1)
-    mean = values.sum(axis=0) / frames
-    deviation = np.sqrt((np.where(known, values - mean, 0.0) ** 2).sum(axis=0) / frames)
+    known = [np.isfinite(features.values) for features in recordings]
+    frames = np.maximum(np.sum([mask.sum(axis=0) for mask in known], axis=0), 1)
+
+    def mean_of(function: Callable[[NDArray[np.float32]], NDArray[np.floating]]) -> NDArray[np.float64]:
+        sums = [
+            function(features.values).sum(axis=0, where=mask, dtype=np.float64)
+            for features, mask in zip(recordings, known, strict=True)
+        ]
+        return np.asarray(np.sum(sums, axis=0) / frames)
+
+    mean = mean_of(lambda values: values)
+    deviation = np.sqrt(mean_of(lambda values: np.square(values - mean)))
     return Scaler(
         mean.astype(np.float32),
         np.where(deviation < SMALLEST_DEVIATION, 1.0, deviation).astype(np.float32),

@@ -1,7 +1,8 @@
 """Local training: the loss, the masks, the lag, the site's own statistics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,14 +13,18 @@ from hypothesis.extra import numpy as st_numpy
 from numpy.typing import NDArray
 
 from mien_client import training
-from mien_client.features import MODEL_CHANNELS, Features, clock_for
-from mien_client.sessions import Session
+from mien_client.action_units import EXPERIMENTAL
+from mien_client.calibration import RunningNeutral
+from mien_client.features import MODEL_CHANNELS, Features, clock_for, features_of
+from mien_client.observations import NOTHING_KNOWN, POSE_KNOWN, FaceState, Observation
+from mien_client.sessions import Session, read_session, session_record, write_session
 from mien_client.training import Recording, ccc_loss, evaluate, fit_scaler, predict, recording_of, train
 from mien_common.architecture import Architecture
 from mien_common.ccc import ccc, ccc_from_moments
 from mien_common.errors import SessionError, SettingsError
 from mien_common.messages import TrainingSettings
 from mien_common.network import build
+from mien_common.schema import AU_CHANNELS
 from mien_common.weights import weights_of
 
 Make = Callable[..., Session]
@@ -126,6 +131,29 @@ def test_the_scaler_is_numpys_mean_and_deviation_of_valid_frames(make_session: M
     scaled = np.concatenate([scaler.apply(features)[features.valid] for features in (one, two)])
     assert scaled.mean(axis=0) == pytest.approx(np.zeros(40), abs=1e-5)
     assert scaled.std(axis=0) == pytest.approx(np.where(MODEL_CHANNELS, 1.0, 0.0), abs=1e-4)
+
+
+def test_each_channel_is_scaled_by_the_frames_in_which_it_is_known(make_session: Make) -> None:
+    """A hand before the mouth hides some channels; the others still tell of themselves."""
+    one, two = (make_session("s", seed=seed).features for seed in (1, 2))
+    one.values[20:60, 6], two.values[:, 17] = np.nan, np.nan
+    both = np.concatenate([one.values, two.values]).astype(np.float64)
+    scaler = fit_scaler([one, two])
+    assert scaler.mean == pytest.approx(np.nanmean(both, axis=0), abs=1e-5)
+    assert scaler.deviation == pytest.approx(np.nanstd(both, axis=0), rel=1e-5)
+    scaled = scaler.apply(one)
+    assert not scaled[20:60, 6].any()
+    assert scaled[20:60, 7].all()
+
+
+def test_a_channel_that_is_never_known_is_never_given() -> None:
+    values = np.random.default_rng(0).normal(size=(50, 40)).astype(np.float32)
+    values[:, 3] = np.nan
+    nothing = np.zeros(50, np.uint8)
+    features = Features(clock_for(1.96), values, np.ones(50, bool), nothing, nothing.astype(np.int32))
+    assert not fit_scaler([features]).apply(features)[:, 3].any()
+    later = replace(features, values=np.ones((50, 40), np.float32))
+    assert np.isfinite(fit_scaler([features]).apply(later)).all()
 
 
 def test_a_channel_that_stands_still_is_not_blown_up() -> None:
@@ -254,3 +282,86 @@ def test_cuda_is_used_only_where_there_is_one() -> None:
     assert training.choose_device("auto") == CPU
     with pytest.raises(SettingsError, match=r"no usable GPU\. Set device to auto or cpu"):
         training.choose_device("cuda")
+
+
+FILM_S = 24.0
+
+
+def filmed(garbage: float | None) -> Session:
+    """A face that is away, turned, too dark, covered and not recorded for a while each.
+
+    With ``garbage``, everything that was not measured holds that number: the values of such frames as
+    the face process or another program gave them, the experimental channels, and the ratings there.
+    """
+    generator = np.random.default_rng(8)
+    times = np.arange(round(FILM_S * 30)) / 30
+    slow = 2.0 + np.sin(times[:, None] * generator.uniform(0.3, 1.5, 20) + generator.uniform(0, 6, 20))
+    slow[:, 17:] = (slow[:, 17:] - 2.0) / 4
+    mouth = [AU_CHANNELS.index(name) for name in ("AU12_r", "AU25_r")]
+    experimental = [AU_CHANNELS.index(name) for name in EXPERIMENTAL]
+    gone = {
+        3: FaceState.NO_FACE,
+        6: FaceState.PROFILE,
+        9: FaceState.DARK,
+        12: FaceState.COVERED,
+        15: FaceState.NO_FRAME,
+    }
+
+    def observed() -> Iterator[Observation]:
+        for time_s, values in zip(times.tolist(), slow.astype(np.float32), strict=True):
+            state = gone.get(int(time_s), FaceState.SEEN)
+            seen = values.copy()
+            if garbage is not None:
+                seen[experimental] = garbage
+            if state == FaceState.COVERED:
+                seen[mouth] = np.nan
+            elif state in POSE_KNOWN:
+                seen[:17] = np.nan if garbage is None else garbage
+            elif state in NOTHING_KNOWN:
+                seen[:] = np.nan if garbage is None else garbage
+            yield Observation(time_s, state, seen)
+
+    features = features_of(observed(), RunningNeutral())
+    spoilt = np.float32(np.nan if garbage is None else np.clip(garbage, -1, 1))
+    truth = np.tanh(np.sin(features.time_s[:, None] * [0.7, 0.9])).astype(np.float32)
+    record = session_record(
+        session_id="film",
+        features=features,
+        rated=True,
+        held_out=False,
+        source=Path("f"),
+        source_sha256="0" * 64,
+    )
+    return Session(record, features, np.where(features.valid[:, None], truth, spoilt))
+
+
+@pytest.mark.parametrize("garbage", [0.0, -7.0, 1e30, float("inf"), float("-inf")])
+def test_what_was_not_measured_changes_nothing_from_the_first_bit_to_the_last(
+    garbage: float, tmp_path: Path
+) -> None:
+    """From the face process's numbers over files and windows to loss, gradients, weights and moments."""
+
+    def outcome(session: Session) -> tuple[object, ...]:
+        folder = write_session(tmp_path / f"{len(list(tmp_path.iterdir()))}", session)
+        session = read_session(folder)
+        scaler = fit_scaler([session.features])
+        recording = recording_of(session, scaler, 0.0)
+        network = build(SMALL, seed=0)
+        batch = tensors(recording.inputs[None], recording.targets[None], recording.counts[None])
+        loss = ccc_loss(network(batch[0]), *batch[1:])
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
+        gradients = [
+            parameter.grad.numpy().tobytes()
+            for parameter in network.parameters()
+            if parameter.grad is not None
+        ]
+        result = train(network, [recording], TrainingSettings(window_s=4.0, local_epochs=2), 5, CPU)
+        weights = [array.tobytes() for array in weights_of(network).values()]
+        moments = evaluate(network, [recording], CPU)
+        return recording.inputs.tobytes(), float(loss.detach()), gradients, result, weights, moments
+
+    clean, spoilt = filmed(None), filmed(garbage)
+    assert 0.5 < clean.features.valid.mean() < 0.85, "the film should miss something"
+    assert not np.array_equal(np.isnan(clean.ratings), np.isnan(spoilt.ratings)), "no garbage was planted"  # type: ignore[arg-type]
+    assert np.array_equal(clean.features.valid, spoilt.features.valid)
+    assert outcome(clean) == outcome(spoilt)
