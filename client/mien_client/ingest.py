@@ -6,7 +6,7 @@ Follows a frame: :mod:`sources` decodes it, the confined :mod:`face_process` tur
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,14 +18,22 @@ from mien_common.schema import AU_V1
 from .calibration import Neutral, NeutralKind, RunningNeutral
 from .confinement_record import write_face_process_record
 from .face_seat import FaceSeat
+from .feature_files import features_from_file
 from .features import Features, features_of
 from .known_recordings import AlreadyHereError, KnownRecordings
 from .observations import FaceState, Observation
 from .openface_csv import openface_csv
 from .participants import neutral_for
 from .ratings import on_clock, read_ratings
-from .recordings import Recording, content_hash
-from .sessions import Session, new_session_folder, seconds_by_state, session_record, write_session
+from .recordings import Kind, Recording, content_hash
+from .sessions import (
+    FeaturesFrom,
+    Session,
+    new_session_folder,
+    seconds_by_state,
+    session_record,
+    write_session,
+)
 from .site import Site
 from .sources import Source, open_source
 from .state_words import seen_in_words
@@ -112,27 +120,27 @@ def observe(
         face = faces.take(source.height, source.width)
         observations = face.analyse(source.frames())
         features = features_of(_counted(observations, source.expected_frames, report.progress), neutral)
-    if features.valid.sum() < SHORTEST_FACE_S * AU_V1.rate_hz:
-        shares = seen_in_words(shares_of(seconds_by_state(features)))
-        raise VideoError(
-            f"{recording.path} shows too little of a face to learn from: {shares}. "
-            "Check framing and light; the face should be at least 60 pixels wide."
-        )
+    _require_a_face(recording, features)
     return features
 
 
 def ingest(
-    site: Site, video: Path, ratings: Path | None, *, held_out: bool, csv: bool, progress: Progress
+    site: Site,
+    path: Path,
+    ratings: Path | None,
+    *,
+    held_out: bool,
+    csv: bool,
+    progress: Progress,
+    kind: Kind = "video",
 ) -> Ingested:
-    """Turn one video, and its ratings where there are any, into a session of ``site``.
+    """Turn one recording, and its ratings where there are any, into a session of ``site``.
 
     See :func:`ingest_recording`.
     """
     choices = Choices(held_out, csv)
     with KnownRecordings(site) as known, FaceSeat() as faces:
-        return ingest_recording(
-            site, Recording(video, ratings=ratings), choices, known, faces, Report(progress)
-        )
+        return ingest_recording(site, Recording(path, kind, ratings), choices, known, faces, Report(progress))
 
 
 def ingest_recording(
@@ -161,17 +169,14 @@ def ingest_recording(
     path, ratings = recording.path, recording.ratings
     rated = read_ratings(ratings) if ratings is not None else None
     # What is no recording is refused before it is read whole for its hash.
-    with _opened(recording, choices.rate_hz, report):
+    with nullcontext() if recording.kind == "features" else _opened(recording, choices.rate_hz, report):
         digest = content_hash(recording, report.check_on)
     remove_old_drafts(site.sessions, ABANDONED_AFTER_S)
     with known.claim(digest, report.check_on):
         session_id = f"{_plain(path.stem)}-{digest[:8]}"
         new_session_folder(site.sessions, session_id)  # asked now, not after minutes of analysis
-        neutral, said = neutral_for(site, choices.participant)
-        if choices.participant is not None and neutral.kind != "calibration":
-            report.note(said)
-        features = observe(recording, choices.rate_hz, faces, neutral, report)
-        confined = _keep_word_of(faces, site)
+        made = _features(site, recording, choices, faces, report)
+        features = made.features
         values = (
             on_clock(rated, features.time_s, ratings) if rated is not None and ratings is not None else None
         )
@@ -183,8 +188,9 @@ def ingest_recording(
             source=path,
             source_sha256=digest,
             participant=choices.participant,
-            neutral=neutral.kind,
-            confined=confined,
+            neutral=made.neutral,
+            features_from=made.extractor,
+            confined=made.confined,
         )
         extra = {"openface.csv": openface_csv(features)} if choices.csv else None
         folder = write_session(site.sessions, Session(record, features, values), extra)
@@ -200,6 +206,37 @@ def ingest_recording(
     )
 
 
+@dataclass(frozen=True)
+class _Made:
+    """Features, and what a session's record says of how they came about."""
+
+    features: Features
+    extractor: FeaturesFrom
+    neutral: NeutralKind
+    confined: bool
+
+
+def _features(site: Site, recording: Recording, choices: Choices, faces: FaceSeat, report: Report) -> _Made:
+    if recording.kind == "features":
+        features, extractor = features_from_file(recording.path, choices.rate_hz, report.note)
+        _require_a_face(recording, features)
+        return _Made(features, extractor, "source", confined=True)  # there was no frame to look at
+    neutral, said = neutral_for(site, choices.participant)
+    if choices.participant is not None and neutral.kind != "calibration":
+        report.note(said)
+    features = observe(recording, choices.rate_hz, faces, neutral, report)
+    return _Made(features, "mediapipe", neutral.kind, _keep_word_of(faces, site))
+
+
+def _require_a_face(recording: Recording, features: Features) -> None:
+    if features.valid.sum() < SHORTEST_FACE_S * AU_V1.rate_hz:
+        shares = seen_in_words(shares_of(seconds_by_state(features)))
+        raise VideoError(
+            f"{recording.path} shows too little of a face to learn from: {shares}. "
+            "Check framing and light; the face should be at least 60 pixels wide."
+        )
+
+
 def shares_of(seconds: Mapping[str, float]) -> dict[FaceState, float]:
     """Share of the time in each state, of a session record's ``seconds``."""
     total = sum(seconds.values())
@@ -209,7 +246,9 @@ def shares_of(seconds: Mapping[str, float]) -> dict[FaceState, float]:
 
 
 def announced_frames(recording: Recording) -> int | None:
-    """How many frames a recording says it has; None where it does not, 0 where it cannot be opened."""
+    """How many frames a recording says it has; None where it does not, 0 where there are none to analyse."""
+    if recording.kind == "features":
+        return 0
     try:
         with _opened(recording, None, Report(lambda _done, _expected: None)) as source:
             return source.expected_frames or None

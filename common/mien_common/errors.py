@@ -3,6 +3,7 @@
     MienError                     one clear sentence for a person; the command exits with 1
     ├── InputError                a file or value somebody gave us is wrong
     │   ├── VideoError            not a video, empty, truncated, no face
+    │   ├── FeatureFileError      not OpenFace's or py-feat's CSV, damaged, or too little in it
     │   ├── RatingsError          NaN, out of range, no overlap with the video
     │   ├── SessionError          a session folder that does not hold what it should
     │   │   └── NoSessionError    a site that has nothing to train on yet
@@ -32,6 +33,10 @@ class InputError(MienError):
 
 class VideoError(InputError):
     """A video that cannot be read, or holds nothing to learn from."""
+
+
+class FeatureFileError(InputError):
+    """A CSV file of features that another program extracted, and that cannot be used."""
 
 
 class RatingsError(InputError):
