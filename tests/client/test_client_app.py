@@ -15,7 +15,13 @@ from mien_client.sessions import Session, write_session
 from mien_client.site import Site
 from mien_common.architecture import Architecture
 from mien_common.ccc import Moments, ccc, ccc_from_moments
-from mien_common.errors import FederationError, SessionError, SettingsError, UpdateRejectedError
+from mien_common.errors import (
+    FederationError,
+    NoSessionError,
+    SessionError,
+    SettingsError,
+    UpdateRejectedError,
+)
 from mien_common.messages import (
     ARRAYS,
     DOCUMENT,
@@ -146,6 +152,43 @@ def test_held_out_sessions_change_neither_scaler_nor_update(
     assert np.array_equal(read_site_data(rated_site).scaler.deviation, scaler.deviation)
     after = delta_of(ask("train"))
     assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_each_extractors_sessions_are_scaled_by_their_own_statistics(site: Site, make_session: Make) -> None:
+    """OpenFace's numbers lie elsewhere than ours: together they would drown what either says."""
+    ours = [make_session(f"film-{number}", seed=number) for number in (1, 2)]
+    theirs = [
+        make_session(
+            f"table-{number}", seed=number, record={"features_from": "openface", "neutral": "source"}
+        )
+        for number in (1, 2)
+    ]
+    for session in theirs:
+        session.features.values[:] = 3.0 + 7.0 * session.features.values
+    for session in (*ours, *theirs):
+        write_session(site.sessions, session)
+    data = read_site_data(site)
+    assert set(data.scalers) == {"mediapipe", "openface"}
+    assert data.scaler is data.scalers["mediapipe"]
+    films, tables = data.to_train_on()[:2], data.to_train_on()[2:]
+    for film, table in zip(films, tables, strict=True):
+        assert np.allclose(film.inputs, table.inputs, atol=1e-4), "one person, two programs, one input"
+
+
+def test_a_kind_of_features_that_was_never_trained_on_is_named(
+    site: Site, ask: Ask, make_session: Make
+) -> None:
+    write_session(
+        site.sessions, make_session("table", record={"features_from": "py-feat", "neutral": "source"})
+    )
+    assert unpack(ask("train").content, TrainReport).frames == 100
+    with pytest.raises(
+        NoSessionError, match="trains on features from py-feat only, and those from mediapipe"
+    ):
+        _ = read_site_data(site).scaler
+    write_session(site.sessions, make_session("film", held_out=True))
+    with pytest.raises(NoSessionError, match=r"Ingest a rated recording of that kind without --held-out"):
+        ask("evaluate")
 
 
 def test_a_session_withdrawn_between_rounds_is_gone(rated_site: Site, ask: Ask) -> None:
