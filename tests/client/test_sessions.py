@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mien_client.observations import FaceState
 from mien_client.sessions import Session, read_session, session_folders, session_record, write_session
 from mien_common.errors import SessionError, StorageError
+from mien_common.schema import AU_V1
 
 Make = Callable[..., Session]
 
@@ -28,6 +30,16 @@ def folder(tmp_path: Path, make_session: Make) -> Path:
 def edit(folder: Path, **changes: Any) -> None:
     record = json.loads((folder / "session.json").read_text()) | changes
     (folder / "session.json").write_text(json.dumps(record))
+
+
+def make_old(folder: Path) -> None:
+    """As the first version wrote it."""
+    record = json.loads((folder / "session.json").read_text())
+    later = ("layout", "participant", "neutral", "features_from", "confined", "seconds", "switches")
+    (folder / "session.json").write_text(json.dumps({k: v for k, v in record.items() if k not in later}))
+    edit_table(
+        folder / "features.parquet", lambda t: {k: v for k, v in t.items() if k not in ("state", "face")}
+    )
 
 
 def edit_table(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
@@ -47,6 +59,39 @@ def test_what_is_written_can_be_read(tmp_path: Path, make_session: Make) -> None
     assert np.array_equal(read.features.values, session.features.values, equal_nan=True)
     assert read.ratings is not None
     assert np.array_equal(read.ratings, ratings, equal_nan=True)
+
+
+def test_a_channel_is_kept_missing_by_itself(tmp_path: Path, make_session: Make) -> None:
+    session = make_session("s-1")
+    mouth = AU_V1.channels.index("AU12_r")
+    session.features.values[30:60, mouth] = np.nan
+    session.features.valid[30:60] = False
+    session.features.state[30:60] = FaceState.COVERED
+    session.features.face[50:] = 1
+    record = session_record(
+        session_id="s-1",
+        features=session.features,
+        rated=True,
+        held_out=False,
+        source=Path("film.avi"),
+        source_sha256="0" * 64,
+        participant="p-07",
+        neutral="calibration",
+        features_from="mediapipe",
+        confined=False,
+    )
+    read = read_session(write_session(tmp_path, Session(record, session.features, session.ratings)))
+    assert np.array_equal(np.flatnonzero(np.isnan(read.features.values[1:, mouth])) + 1, np.arange(30, 60))
+    assert np.isfinite(read.features.values[1:, mouth + 1]).all()
+    assert np.array_equal(read.features.state, session.features.state)
+    assert np.array_equal(read.features.face, session.features.face)
+    assert (read.record.participant, read.record.neutral, read.record.confined) == (
+        "p-07",
+        "calibration",
+        False,
+    )
+    assert read.record.seconds == {"seen": 2.8, "no_face": 0.04, "covered": 1.2}
+    assert read.record.switches == 1
 
 
 def test_a_session_without_ratings(tmp_path: Path, make_session: Make) -> None:
@@ -152,6 +197,47 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: edit_table(f / "features.parquet", lambda t: t | {"valid": np.ones(101, bool)}),
         "frames marked valid hold NaN",
     ),
+    "infinite features": (
+        lambda f: edit_table(f / "features.parquet", lambda t: t | {"AU06_r": np.full(101, np.inf, "f4")}),
+        "features that are infinite",
+    ),
+    "another clock": (
+        lambda f: edit_table(f / "features.parquet", lambda t: t | {"time_s": np.arange(101) / 30}),
+        "times that are not on the 25 Hz clock",
+    ),
+    "times of NaN": (
+        lambda f: edit_table(f / "features.parquet", lambda t: t | {"time_s": np.full(101, np.nan)}),
+        "times that are not on the 25 Hz clock",
+    ),
+    "unknown state": (
+        lambda f: edit_table(f / "features.parquet", lambda t: t | {"state": np.full(101, 7, np.uint8)}),
+        "a face state that does not exist",
+    ),
+    "face before the first": (
+        lambda f: edit_table(f / "features.parquet", lambda t: t | {"face": np.full(101, -1, np.int32)}),
+        "a face state that does not exist",
+    ),
+    "numbers without a face": (
+        lambda f: edit_table(f / "features.parquet", lambda t: t | {"state": np.full(101, 2, np.uint8)}),
+        "frames without a measured face hold numbers",
+    ),
+    "units in the dark": (
+        lambda f: edit_table(f / "features.parquet", lambda t: t | {"state": np.full(101, 5, np.uint8)}),
+        "frames without a measured face hold numbers",
+    ),
+    "another count": (lambda f: edit(f, valid_frames=99), "100 valid frames and not 99"),
+    "no state": (
+        lambda f: edit_table(f / "features.parquet", lambda t: {k: v for k, v in t.items() if k != "state"}),
+        r"features\.parquet cannot be read",
+    ),
+    "participant who is a path": (lambda f: edit(f, participant="../x"), "participant: "),
+    "unknown neutral": (lambda f: edit(f, neutral="guessed"), "neutral: "),
+    "unknown extractor": (lambda f: edit(f, features_from="dlib"), "features_from: "),
+    "another layout": (lambda f: edit(f, layout=3), "made by another version of Mien"),
+    "an old session": (
+        lambda f: make_old(f),
+        r"made by another version of Mien\. Remove that folder and ingest",
+    ),
     "table of nothing": (
         lambda f: edit_table(f / "features.parquet", lambda t: t | {"AU06_r": [None] * 101}),
         r"features\.parquet cannot be read",
@@ -198,7 +284,8 @@ def test_damaged_bytes_can_do_no_more_than_be_refused(
     else:
         assert whole.ratings is not None
         assert np.array_equal(session.features.values, whole.features.values, equal_nan=True)
-        assert np.array_equal(session.features.valid, whole.features.valid)
+        for column in ("valid", "state", "face"):
+            assert np.array_equal(getattr(session.features, column), getattr(whole.features, column))
         assert session.ratings is None or np.array_equal(session.ratings, whole.ratings)
     finally:
         path.write_bytes(original)
