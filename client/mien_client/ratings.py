@@ -5,11 +5,14 @@ Enters: a CSV file ``time,valence,arousal`` (seconds; both in [−1, 1]). Leaves
 
 import csv
 import math
+from array import array
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
 from mien_common.errors import InputError, RatingsError
@@ -21,6 +24,12 @@ HEADER: Final = ("time", *TARGETS)
 LONGEST_STEP_S: Final = 2.0
 """Two ratings farther apart than this are not interpolated between."""
 SHORTEST_OVERLAP_S: Final = 1.0
+
+_PLAIN_HEADER: Final = (b"time,valence,arousal\n", b"time,valence,arousal\r\n")
+_READING: Final = pa_csv.ReadOptions(column_names=HEADER, skip_rows=1, use_threads=False)
+_CONVERTING: Final = pa_csv.ConvertOptions(
+    column_types=dict.fromkeys(HEADER, pa.float64()), include_columns=list(HEADER), null_values=[]
+)
 
 
 @dataclass(frozen=True)
@@ -45,29 +54,58 @@ def read_ratings(path: Path) -> Ratings:
     try:
         if is_there(path) and not path.is_file():  # a pipe would be waited for, for ever
             raise RatingsError(f"{path} is not a file. Give a CSV file {','.join(HEADER)}.")
-        text = read_bounded(path, LIMIT_BYTES).decode("utf-8-sig")
+        content = read_bounded(path, LIMIT_BYTES)
     except InputError as error:
         raise RatingsError(str(error)) from error
+    ratings = _all_at_once(content)
+    # Whatever is not plain, or not as it should be, is read again row by row, which can say where.
+    return ratings if ratings is not None else _row_by_row(path, content)
+
+
+def _all_at_once(content: bytes) -> Ratings | None:
+    """Ratings of a file without a fault; None where there is anything to complain of, or to think about."""
+    if not content[:32].lower().startswith(_PLAIN_HEADER) or not content.isascii():
+        return None
+    try:
+        table = pa_csv.read_csv(pa.BufferReader(content), read_options=_READING, convert_options=_CONVERTING)
+    except pa.ArrowException:
+        return None
+    values = np.stack([column.to_numpy() for column in table.columns], axis=1)
+    # NaN fails each of these comparisons.
+    rising = len(values) >= 2 and bool((np.diff(values[:, 0]) > 0).all())
+    if not (rising and np.isfinite(values[:, 0]).all() and (np.abs(values[:, 1:]) <= 1.0).all()):
+        return None
+    return Ratings(values[:, 0], values[:, 1:])
+
+
+def _row_by_row(path: Path, content: bytes) -> Ratings:
+    try:
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RatingsError(f"{path} is not a text file. Give a CSV file {','.join(HEADER)}.") from error
+    reader = csv.reader(text.splitlines())
+    values, lines = array("d"), array("q")
     try:
-        rows = list(csv.reader(text.splitlines()))
+        header = next(reader, [])
+        if tuple(cell.strip().lower() for cell in header) != HEADER:
+            raise RatingsError(f"{path} must begin with the line {','.join(HEADER)} (seconds, then −1 to 1).")
+        for line, row in enumerate(reader, start=2):
+            if row:
+                values.extend(_row(path, line, row))
+                lines.append(line)
     except csv.Error as error:
         raise RatingsError(f"{path} is not a CSV file: {error}.") from error
-    if not rows or tuple(cell.strip().lower() for cell in rows[0]) != HEADER:
-        raise RatingsError(f"{path} must begin with the line {','.join(HEADER)} (seconds, then −1 to 1).")
-    numbered = [(number, row) for number, row in enumerate(rows[1:], start=2) if row]
-    if len(numbered) < 2:
-        raise RatingsError(f"{path} holds {len(numbered)} ratings; at least two are needed.")
-    values = np.array([_row(path, number, row) for number, row in numbered])
-    falls = np.flatnonzero(np.diff(values[:, 0]) <= 0)
+    if len(lines) < 2:
+        raise RatingsError(f"{path} holds {len(lines)} ratings; at least two are needed.")
+    table = np.frombuffer(values).reshape(-1, len(HEADER))
+    falls = np.flatnonzero(np.diff(table[:, 0]) <= 0)
     if falls.size:
-        before, after = values[falls[0] : falls[0] + 2, 0]
+        before, after = table[falls[0] : falls[0] + 2, 0]
         raise RatingsError(
-            f"{path}, line {numbered[falls[0] + 1][0]}: the time {after:g} is not after {before:g}, the line "
+            f"{path}, line {lines[falls[0] + 1]}: the time {after:g} is not after {before:g}, the line "
             "before. Sort the file by time."
         )
-    return Ratings(values[:, 0], values[:, 1:])
+    return Ratings(table[:, 0], table[:, 1:])
 
 
 def on_clock(ratings: Ratings, clock: NDArray[np.float64], path: Path) -> NDArray[np.float32]:

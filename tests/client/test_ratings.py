@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien_client.features import clock_for
-from mien_client.ratings import Ratings, on_clock, read_ratings
+from mien_client.ratings import Ratings, _all_at_once, _row_by_row, on_clock, read_ratings
 from mien_common.errors import RatingsError
 
 HEADER = "time,valence,arousal\n"
@@ -100,6 +100,9 @@ def check(content: bytes, path: Path) -> None:
         ratings = read_ratings(path)
     except RatingsError:
         return
+    slowly = _row_by_row(path, content)
+    assert np.array_equal(slowly.time_s, ratings.time_s)
+    assert np.array_equal(slowly.values, ratings.values)
     assert len(ratings.time_s) >= 2
     assert (np.diff(ratings.time_s) > 0).all()
     assert ratings.values.shape == (len(ratings.time_s), 2)
@@ -111,6 +114,21 @@ CELLS = st.one_of(
     st.sampled_from(["", "nan", "1e999", "-0", "1_0", "0x1", '"', "'", "\x00", "\x1c", "\u2028", "½", "٣"]),
 )
 LINES = st.lists(CELLS, min_size=1, max_size=4).map(",".join)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(-1, 1), st.floats(-1, 1)), min_size=2, max_size=9))
+def test_a_plain_file_is_read_at_once_to_the_same_numbers(rows: list[tuple[float, float, float]]) -> None:
+    time_s = np.cumsum([1 + time for time, _, _ in rows])
+    lines = [
+        f"{now!r},{valence!r},{arousal!r}"
+        for now, (_, valence, arousal) in zip(time_s.tolist(), rows, strict=True)
+    ]
+    content = (HEADER + "\n".join(lines)).encode()
+    at_once, slowly = _all_at_once(content), _row_by_row(Path("r.csv"), content)
+    assert at_once is not None
+    assert np.array_equal(at_once.time_s, slowly.time_s)
+    assert np.array_equal(at_once.values, slowly.values)
+    assert at_once.values.tolist() == [[valence, arousal] for _, valence, arousal in rows]
 
 
 @given(st.lists(LINES, max_size=8).map("\n".join))
