@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien_client.action_units import measure
+from mien_client.coverage import CHANNELS_OF_PARTS, Coverage
 from mien_client.face_detector import FaceBox, FaceDetector
 from mien_client.face_search import LIMITS, LargerFaces, MissedFaces
 from mien_client.landmarks import Face
@@ -39,8 +40,6 @@ _LEAST_WINDOW_PX: Final = 128
 _STEP_WIDTHS: Final = 1.0
 _SPEED_WIDTHS_PER_S: Final = 3.0
 _GROWTH: Final = 1.6
-_REMEMBERED_S: Final = 2.0
-"""After so long, anybody can be anywhere; the same person is then the better guess."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,7 @@ class FaceFinder:
             self._open = opening.pop_all()
         self._missed = MissedFaces(detector)
         self._larger = LargerFaces(detector)
+        self._coverage = Coverage()
         self._shape: tuple[int, ...] = ()
         self._window: Window | None = None
         self._last: FaceBox | None = None
@@ -91,8 +91,12 @@ class FaceFinder:
         if face is None:
             return Look(FaceState.NO_FACE, np.full(len(STATIC_CHANNELS), np.nan, np.float32), self._face)
         values, state = measure(face), judge(rgb, face)
+        units = values[: len(AU_CHANNELS)]
         if state != FaceState.SEEN:
-            values[: len(AU_CHANNELS)] = np.nan
+            units[:] = np.nan
+        elif (covered := self._coverage.covered(rgb, face, timestamp_ms)).any():
+            state = FaceState.COVERED
+            units[CHANNELS_OF_PARTS[covered].any(axis=0)] = np.nan
         return Look(state, values, self._face)
 
     def landmarks(self, rgb: NDArray[np.uint8], timestamp_ms: int) -> NDArray[np.float32] | None:
@@ -112,12 +116,14 @@ class FaceFinder:
             larger = self._larger.due(rgb, _box(face), timestamp_ms)
         else:  # nobody is left by choosing the larger of two at once
             larger = self._larger.now(rgb, _box(face))
-        left = self._in_sight
+        followed, before = self._in_sight, self._face
         if larger is not None and (other := self._in_window_about(larger, rgb, timestamp_ms)) is not None:
             face = other
-            self._face += left
-        if not left and self._elsewhere(_box(face), timestamp_ms):
+            self._face += followed
+        if not followed and self._elsewhere(_box(face), timestamp_ms):
             self._face += 1
+        if self._face != before or timestamp_ms - self._last_ms > LIMITS.near_for_s * 1000:
+            self._coverage.start_over()
         self._last, self._last_ms, self._in_sight = _box(face), timestamp_ms, True
         self._keep_in_window()
         return face
@@ -154,8 +160,8 @@ class FaceFinder:
     def _elsewhere(self, box: FaceBox, timestamp_ms: int) -> bool:
         """Whether a face found after a gap can't be the one that was lost."""
         gap_s = (timestamp_ms - self._last_ms) / 1000
-        if self._last is None or gap_s > _REMEMBERED_S:
-            return False
+        if self._last is None or gap_s > LIMITS.near_for_s:
+            return False  # anybody can be anywhere by now; the same person is the better guess
         widths = float(np.hypot(box.x - self._last.x, box.y - self._last.y)) / max(box.side, self._last.side)
         growth = max(box.side / self._last.side, self._last.side / box.side)
         return widths > _STEP_WIDTHS + _SPEED_WIDTHS_PER_S * gap_s or growth > _GROWTH + gap_s

@@ -1,0 +1,246 @@
+"""Which parts of a face something lies before: a hand, a cup, the frame's edge. Inside the face process only.
+
+Enters: one :class:`~mien_client.landmarks.Face` after another, with their frames. Leaves: names of parts.
+Never leaves: brightness at the landmarks, of which it keeps one running mean per recording.
+
+The landmarker puts a mouth where a hand is, as surely as where a mouth is. So the skin itself is asked.
+Brightness is sampled at some 240 landmarks: they move with the face, so an open mouth, a closed eye or a
+raised brow changes little there, and a hand changes all. Each part of the face is compared with its own
+running mean in two ways that fail differently: by how much it differs (after light from another side has
+been allowed for), and by whether its pattern of light and dark is still the same. Both must speak.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien_client.action_units import rotation_angles
+from mien_client.landmarks import Face
+from mien_client.validity import face_width_px
+from mien_common.schema import AU_CHANNELS
+
+_Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class CoverageLimits:
+    """When a part counts as covered; measured on real clips and pasted hands, see ``docs/missing.md``."""
+
+    differs: float = 0.06
+    """Mean change of log brightness over a part. Uncovered parts: 0.015 in the middle, at most 0.07 at
+    the 99th percentile with a still head; under a hand 0.08 to 0.2."""
+    differs_no_more: float = 0.045
+    pattern: float = 0.3
+    """One minus the correlation of a part's brightness with its running mean. Uncovered: 0.02 in the
+    middle, 0.08–0.3 at the 99th percentile; under a hand 0.7 to 1.1 in the middle."""
+    pattern_no_more: float = 0.22
+    still_deg: float = 3.0
+    per_degree: float = 0.05
+    most: float = 2.0
+    """A head that is turning changes its looks: both limits grow by ``per_degree`` for each degree beyond
+    ``still_deg`` from the mean pose of the last second, up to ``most`` times. Without it false alarms
+    rise from 0.2 % to 7 % of frames."""
+    frames: int = 2
+    """In a row that must agree before a part is covered; single ones are noise (0.2 % against 3 %)."""
+    frames_free: int = 3
+    memory_s: float = 1.0
+    """Time constant of the running mean; a covered part's stands still meanwhile."""
+    forget_s: float = 30.0
+    """A part that is covered for so long is taken to look like that from now on, for the cause may be a
+    lamp. A hand that rests longer is not told from a face any more."""
+
+
+LIMITS: Final = CoverageLimits()
+
+# MediaPipe's mesh indices, spread evenly over each part; "left" is the image's left.
+_PARTS: Final[dict[str, tuple[int, ...]]] = {
+    "brow_left": (
+        *(27, 28, 29, 46, 52, 53, 54, 55, 63, 65, 66, 67, 68, 69, 70, 103, 104, 105, 107, 108, 109),
+        *(222, 223, 224),
+    ),
+    "brow_right": (
+        *(257, 258, 259, 276, 282, 283, 284, 285, 293, 295, 296, 297, 298, 299, 300, 332, 333, 334),
+        *(336, 337, 338, 442, 443, 444),
+    ),
+    "eye_left": (
+        *(24, 25, 31, 35, 56, 111, 114, 121, 124, 130, 145, 153, 155, 157, 158, 159, 160, 163, 189),
+        *(190, 221, 225, 226, 228, 229, 230, 231, 232, 233, 244, 246, 247),
+    ),
+    "eye_right": (
+        *(254, 255, 261, 265, 286, 340, 343, 350, 353, 359, 374, 380, 382, 384, 385, 386, 387, 390, 413),
+        *(414, 441, 445, 446, 448, 449, 450, 451, 452, 453, 464, 466, 467),
+    ),
+    "nose": (
+        *(1, 2, 4, 5, 6, 56, 98, 99, 102, 121, 126, 142, 155, 168, 189, 197, 220, 236, 245, 286, 309),
+        *(327, 328, 331, 350, 355, 371, 382, 413, 440, 456, 465),
+    ),
+    "cheek_left": (36, 50, 92, 100, 101, 117, 118, 119, 120, 187, 203, 205, 206, 207, 213, 216),
+    "cheek_right": (266, 280, 322, 329, 330, 346, 347, 348, 349, 411, 423, 425, 426, 427, 433, 436),
+    "mouth": (
+        *(0, 14, 17, 18, 39, 57, 72, 83, 106, 164, 165, 167, 178, 181, 182, 183, 204, 206, 269, 273),
+        *(302, 313, 322, 391, 393, 402, 405, 406, 407, 410, 424, 426),
+    ),
+    "chin": (
+        *(32, 140, 148, 149, 150, 152, 169, 170, 171, 175, 176, 194, 199, 200, 201, 208, 211, 262, 369),
+        *(377, 378, 379, 394, 395, 396, 400, 418, 421, 428, 431),
+    ),
+}
+_BROWS: Final = ("brow_left", "brow_right")
+_EYES: Final = ("eye_left", "eye_right")
+_NEEDS: Final[dict[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("AU01_r", "AU02_r", "AU04_r"), _BROWS),
+    **dict.fromkeys(("AU05_r", "AU07_r", "AU45_r"), _EYES),
+    "AU06_r": (*_EYES, "cheek_left", "cheek_right"),
+    "AU09_r": ("nose",),
+    **dict.fromkeys(("AU10_r", "AU12_r", "AU14_r", "AU15_r", "AU20_r", "AU23_r", "AU25_r"), ("mouth",)),
+    **dict.fromkeys(("AU17_r", "AU26_r"), ("mouth", "chin")),
+}
+"""Parts that must be in sight for a channel; both sides, as a channel is the mean of both."""
+
+PARTS: Final = tuple(_PARTS)
+CHANNELS_OF_PARTS: Final[NDArray[np.bool_]] = np.array(
+    [[part in _NEEDS[channel] for channel in AU_CHANNELS] for part in PARTS]
+)
+"""(parts, action units): what is missing when a part is covered."""
+
+_INDEX: Final = np.concatenate([np.array(indices) for indices in _PARTS.values()])
+_COUNTS: Final = np.array([len(indices) for indices in _PARTS.values()])
+_STARTS: Final = np.concatenate([[0], np.cumsum(_COUNTS)[:-1]])
+_WIDTH_PX: Final = 64
+"""Faces are brought to this width before sampling, so that near and far ones are equally sharp."""
+_DARKNESS: Final = 10.0
+"""Added before the logarithm, or noise in the shadows would count as change."""
+_MOST_CHANGE: Final = 0.4
+"""A point can differ by no more, so that a single glint doesn't decide for its part."""
+_SHADING_ROUNDS: Final = 3
+_LONGEST_STEP_S: Final = 0.2
+_NO_SECOND_MAP: Final[Any] = None
+"""For ``cv2.remap``, whose type stubs ask for an array: x and y come in one map."""
+
+
+class Coverage:
+    """What one person's face looks like, and which parts of it no longer do."""
+
+    def __init__(self, limits: CoverageLimits = LIMITS) -> None:
+        self._limits = limits
+        self.start_over()
+
+    def start_over(self) -> None:
+        """Forget the face: another one is followed."""
+        self._usual: _Floats | None = None
+        self._pose = np.zeros(2)
+        self._seen = 0
+        self._last_ms = 0
+        self._covered = np.zeros(len(PARTS), bool)
+        self._agreed = np.zeros(len(PARTS), np.intp)
+        self._covered_s = np.zeros(len(PARTS))
+
+    def covered(self, rgb: NDArray[np.uint8], face: Face, timestamp_ms: int) -> NDArray[np.bool_]:
+        """(parts,) what lies behind something in this frame, in the order of ``PARTS``."""
+        points = face.points[_INDEX]
+        height, width = rgb.shape[:2]
+        inside = (points[:, :2] >= 0).all(1) & (points[:, 0] < width) & (points[:, 1] < height)
+        out_of_frame = _mean(inside.astype(np.float32)) < 0.5
+        return self._compared(_brightness(rgb, face), face, timestamp_ms) | out_of_frame
+
+    def _compared(self, now: _Floats, face: Face, timestamp_ms: int) -> NDArray[np.bool_]:
+        limits, pose = self._limits, np.degrees(rotation_angles(face.rotation)[:2])
+        step_s = min(max(timestamp_ms - self._last_ms, 1) / 1000, _LONGEST_STEP_S)
+        self._last_ms = timestamp_ms
+        self._seen += 1
+        if self._usual is None:
+            self._usual, self._pose = now, pose
+            return self._covered.copy()
+        share = max(1.0 - float(np.exp(-step_s / limits.memory_s)), 1.0 / self._seen)
+        turned = float(np.hypot(*(pose - self._pose)))
+        self._pose = self._pose + share * (pose - self._pose)
+        allowance = min(1.0 + limits.per_degree * max(turned - limits.still_deg, 0.0), limits.most)
+
+        shading = _shading(now - self._usual, face)
+        change = now - self._usual - shading
+        differs = _mean(np.minimum(np.abs(change), _MOST_CHANGE)) / allowance
+        pattern = (1.0 - _correlation(now, self._usual)) / allowance
+        self._decide(differs, pattern, step_s)
+        # What may be the first of a hand is not learned, unless a turn of the head explains it.
+        odd = (differs * allowance > limits.differs_no_more) & (pattern * allowance > limits.pattern_no_more)
+        learn = np.repeat(~self._covered & ~(odd & (turned < limits.still_deg)), _COUNTS)
+        self._usual = self._usual + shading * share + np.where(learn, change * share, 0.0)
+        self._forget(now)
+        return self._covered.copy()
+
+    def _decide(self, differs: _Floats, pattern: _Floats, step_s: float) -> None:
+        limits = self._limits
+        hot = (differs > limits.differs) & (pattern > limits.pattern) & (self._seen > limits.frames_free)
+        free = (differs < limits.differs_no_more) | (pattern < limits.pattern_no_more)
+        self._agreed = np.where(np.where(self._covered, free, hot), self._agreed + 1, 0)
+        turn = self._agreed >= np.where(self._covered, limits.frames_free, limits.frames)
+        self._covered = self._covered ^ turn
+        self._agreed[turn] = 0
+        self._covered_s = np.where(self._covered, self._covered_s + step_s, 0.0)
+
+    def _forget(self, now: _Floats) -> None:
+        long = self._covered_s > self._limits.forget_s
+        if long.any() and self._usual is not None:
+            self._usual = np.where(np.repeat(long, _COUNTS), now, self._usual)
+            self._covered = self._covered & ~long
+
+
+def _brightness(rgb: NDArray[np.uint8], face: Face) -> _Floats:
+    """(points,) log brightness where the landmarks lie, at the same sharpness for every size of face."""
+    height, width = rgb.shape[:2]
+    corners = face.points[:, :2]
+    left, top = np.clip(np.floor(corners.min(axis=0)).astype(int) - 2, 0, (width - 1, height - 1))
+    right, bottom = np.clip(
+        np.ceil(corners.max(axis=0)).astype(int) + 3, (left + 1, top + 1), (width, height)
+    )
+    face_px = max(face_width_px(face), 1.0)
+    every = max(int(face_px / (2 * _WIDTH_PX)), 1)  # a face of a 4K frame needs no more
+    crop = np.ascontiguousarray(rgb[top:bottom:every, left:right:every])
+    scale = _WIDTH_PX * every / face_px
+    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+    size = (max(round(grey.shape[1] * scale), 1), max(round(grey.shape[0] * scale), 1))
+    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    places = (corners[_INDEX] - (left, top) + 0.5) * (scale / every) - 0.5
+    sampled = cv2.remap(
+        cv2.blur(small, (3, 3)),
+        places[None].astype(np.float32),
+        _NO_SECOND_MAP,
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(np.log(sampled[0].astype(np.float32) + _DARKNESS), np.float32)
+
+
+def _shading(change: _Floats, face: Face) -> _Floats:
+    """The part of a change that light does: a slope over the face, fitted so that a hand has no say.
+
+    Tukey's biweight, so that up to nearly half of the points may lie under something.
+    """
+    camera = face.points[_INDEX] * np.array([1.0, -1.0, -1.0], np.float32)
+    across = ((camera - camera.mean(axis=0)) @ face.rotation)[:, :2]
+    slopes = np.column_stack([np.ones(len(across)), across / np.abs(across).max()])
+    trust = np.ones(len(change))
+    fitted = np.zeros(len(change))
+    for _ in range(_SHADING_ROUNDS):
+        weighted = slopes * trust[:, None]
+        normal = weighted.T @ slopes + 1e-6 * np.eye(3)
+        fitted = slopes @ np.linalg.solve(normal, weighted.T @ change)
+        left_over = change - fitted
+        spread = max(1.48 * float(np.median(np.abs(left_over))), 0.01)
+        trust = np.square(np.clip(1.0 - np.square(left_over / (4.7 * spread)), 0.0, None))
+    return fitted.astype(np.float32)
+
+
+def _mean(values: _Floats) -> _Floats:
+    """(parts,) mean over each part's points."""
+    return np.asarray(np.add.reduceat(values, _STARTS) / _COUNTS, np.float32)
+
+
+def _correlation(one: _Floats, other: _Floats) -> _Floats:
+    """(parts,) Pearson's correlation over each part's points."""
+    one = one - np.repeat(_mean(one), _COUNTS)
+    other = other - np.repeat(_mean(other), _COUNTS)
+    return np.asarray(_mean(one * other) / np.sqrt(_mean(one * one) * _mean(other * other) + 1e-9))
