@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from mien_common.errors import InputError, SettingsError, TrustError
 from mien_common.files import is_there, make_folder, read_bounded, storage_errors, write_atomic
-from mien_common.messages import SiteName
+from mien_common.site_name import SiteName
 
 SETTINGS_FILE: Final = "site.toml"
 _SMALL_FILE_BYTES: Final = 256 * 1024

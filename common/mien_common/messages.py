@@ -15,6 +15,7 @@ from mien_common.architecture import Architecture
 from mien_common.ccc import Moments
 from mien_common.errors import FederationError
 from mien_common.schema import AU_V1, LONGEST_FRAMES
+from mien_common.site_name import SiteName
 
 MESSAGE_LIMIT_BYTES: Final = 256 * 1024
 """Largest JSON document either side reads."""
@@ -30,10 +31,6 @@ NUM_EXAMPLES: Final = "num-examples"
 FEWEST_FRAMES: Final = 25
 """Recordings with less than a second of counted frames are not reported: their sums would tell frames."""
 
-SITE_NAME_PATTERN: Final = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
-"""Site names are host-name labels: lower case letters, digits and inner dashes, at most 32."""
-
-SiteName = Annotated[str, Field(pattern=SITE_NAME_PATTERN)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 from mien_common.architecture import Architecture
 from mien_common.errors import InputError, ModelError
 from mien_common.files import is_there, new_folder, read_bounded, write_atomic
-from mien_common.messages import SiteName
 from mien_common.schema import AU_V1, TARGETS
+from mien_common.site_name import SiteName
 from mien_common.weights import Weights, from_safetensors, to_safetensors
 
 WEIGHTS_FILE: Final = "model.safetensors"

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mien_common.errors import InputError, SettingsError, TrustError
 from mien_common.files import read_bounded, storage_errors, write_atomic
-from mien_common.messages import SITE_NAME_PATTERN
+from mien_common.site_name import SITE_NAME_PATTERN
 from mien_server.control import Control
 from mien_server.folder import ServerFolder
 
