@@ -43,6 +43,8 @@ class CoverageLimits:
     """A head that is turning changes its looks: both limits grow by ``per_degree`` for each degree beyond
     ``still_deg`` from the mean pose of the last second, up to ``most`` times. Without it false alarms
     rise from 0.2 % to 7 % of frames."""
+    aside_deg: float = 25.0
+    """A side of the face that is turned away further hides itself; it is neither judged nor learned."""
     frames: int = 2
     """In a row that must agree before a part is covered; single ones are noise (0.2 % against 3 %)."""
     frames_free: int = 3
@@ -106,6 +108,8 @@ CHANNELS_OF_PARTS: Final[NDArray[np.bool_]] = np.array(
 )
 """(parts, action units): what is missing when a part is covered."""
 
+_SIDES: Final = np.array([("right" in part) - ("left" in part) for part in PARTS], float)
+"""Yaw is positive where the image's right side of the face is turned away."""
 _INDEX: Final = np.concatenate([np.array(indices) for indices in _PARTS.values()])
 _COUNTS: Final = np.array([len(indices) for indices in _PARTS.values()])
 _STARTS: Final = np.concatenate([[0], np.cumsum(_COUNTS)[:-1]])
@@ -132,7 +136,7 @@ class Coverage:
         """Forget the face: another one is followed."""
         self._usual: _Floats | None = None
         self._pose = np.zeros(2)
-        self._seen = 0
+        self._seen = np.zeros(len(PARTS), np.intp)
         self._last_ms = 0
         self._covered = np.zeros(len(PARTS), bool)
         self._agreed = np.zeros(len(PARTS), np.intp)
@@ -150,30 +154,34 @@ class Coverage:
         limits, pose = self._limits, np.degrees(rotation_angles(face.rotation)[:2])
         step_s = min(max(timestamp_ms - self._last_ms, 1) / 1000, _LONGEST_STEP_S)
         self._last_ms = timestamp_ms
-        self._seen += 1
+        towards = _SIDES * pose[1] < limits.aside_deg
+        self._seen += towards
         if self._usual is None:
             self._usual, self._pose = now, pose
             return self._covered.copy()
-        share = max(1.0 - float(np.exp(-step_s / limits.memory_s)), 1.0 / self._seen)
+        share = 1.0 - float(np.exp(-step_s / limits.memory_s))
         turned = float(np.hypot(*(pose - self._pose)))
-        self._pose = self._pose + share * (pose - self._pose)
+        self._pose = self._pose + max(share, 1.0 / self._seen.max()) * (pose - self._pose)
         allowance = min(1.0 + limits.per_degree * max(turned - limits.still_deg, 0.0), limits.most)
 
         shading = _shading(now - self._usual, face)
         change = now - self._usual - shading
         differs = _mean(np.minimum(np.abs(change), _MOST_CHANGE)) / allowance
         pattern = (1.0 - _correlation(now, self._usual)) / allowance
-        self._decide(differs, pattern, step_s)
+        self._decide(differs, pattern, towards, step_s)
         # What may be the first of a hand is not learned, unless a turn of the head explains it.
         odd = (differs * allowance > limits.differs_no_more) & (pattern * allowance > limits.pattern_no_more)
-        learn = np.repeat(~self._covered & ~(odd & (turned < limits.still_deg)), _COUNTS)
-        self._usual = self._usual + shading * share + np.where(learn, change * share, 0.0)
+        learn = towards & ~self._covered & ~(odd & (turned < limits.still_deg))
+        # The first looks at a part count alike; the very first is what it looks like.
+        shares = np.where(learn, np.maximum(share, 1.0 / np.maximum(self._seen, 1)), 0.0)
+        self._usual = self._usual + shading * share + change * np.repeat(shares, _COUNTS)
         self._forget(now)
         return self._covered.copy()
 
-    def _decide(self, differs: _Floats, pattern: _Floats, step_s: float) -> None:
+    def _decide(self, differs: _Floats, pattern: _Floats, towards: NDArray[np.bool_], step_s: float) -> None:
         limits = self._limits
-        hot = (differs > limits.differs) & (pattern > limits.pattern) & (self._seen > limits.frames_free)
+        hot = (differs > limits.differs) & (pattern > limits.pattern)
+        hot &= towards & (self._seen > limits.frames_free)
         free = (differs < limits.differs_no_more) | (pattern < limits.pattern_no_more)
         self._agreed = np.where(np.where(self._covered, free, hot), self._agreed + 1, 0)
         turn = self._agreed >= np.where(self._covered, limits.frames_free, limits.frames)
