@@ -20,7 +20,8 @@ from .options import print_json
 
 REDRAW_EVERY_S: Final = 0.1
 LINE_EVERY_S: Final = 1.0
-STRONGEST: Final = 3
+LINE_WIDTH: Final = 110
+STRONGEST: Final = 4
 """How many action units a line names."""
 FAINT: Final = 0.5
 """Intensities below this are not named."""
@@ -58,11 +59,11 @@ class TextScreen:
         if now_s < self._next_s:
             return
         self._next_s = now_s + (REDRAW_EVERY_S if self._redraws else LINE_EVERY_S)
-        line = in_words(shown, self._latency_s)
-        if not self._redraws:
-            print(line, flush=True)
-            return
-        print(f"\r{line[: shutil.get_terminal_size().columns - 1]}\x1b[K", end="", flush=True)
+        if self._redraws:
+            line = in_words(shown, self._latency_s, shutil.get_terminal_size().columns - 1)
+            print(f"\r{line}\x1b[K", end="", flush=True)
+        else:
+            print(in_words(shown, self._latency_s, LINE_WIDTH), flush=True)
 
     def notice(self, text: str) -> None:
         """See :class:`~mien_client.watch.Screen`."""
@@ -151,22 +152,29 @@ class JsonScreen:
         )
 
 
-def in_words(shown: Shown, latency_s: float) -> str:
-    """A frame as a line; its parts stay at their places, so that a line that is redrawn is calm."""
+def in_words(shown: Shown, latency_s: float, width: int) -> str:
+    """A frame as a line of at most ``width`` characters; its parts stay at their places.
+
+    The strongest action units come last, as many as there is room for.
+    """
     features, affect = shown.moment.features, shown.moment.affect
     state = WORDS[FaceState(features.state)]
-    parts = [f"{features.time_s:7.1f} s", f"{'face ' + state if state == 'seen' else state:11}"]
+    parts = [f"{features.time_s:5.1f} s", f"{'face ' + state if state == 'seen' else state:11}"]
     if affect is not None:
-        parts.append(f"valence {affect[0]:+.2f}  arousal {affect[1]:+.2f}")
-    elif shown.card is not None and shown.moment.wait_s:
-        parts.append(f"{f'predictions in {math.ceil(shown.moment.wait_s)} s':28}")
+        parts.append(f"valence {affect[0]:+.2f} arousal {affect[1]:+.2f}")
     elif shown.card is not None:
-        parts.append("valence   –    arousal   –  ")
-    parts.append(f"{_strongest(features.values.tolist()):{9 * STRONGEST}}")
-    parts.append(f"{shown.rate_hz:4.1f} frames/s  {1000 * latency_s:3.0f} ms")
+        waits = f"predictions in {math.ceil(shown.moment.wait_s)} s" if shown.moment.wait_s else ""
+        parts.append(f"{waits or 'valence   –   arousal   –':27}")
+    parts.append(f"{shown.rate_hz:2.0f} frames/s {1000 * latency_s:3.0f} ms")
     if shown.dropped:
         parts.append(f"{shown.dropped} dropped")
-    return "  ".join(parts)
+    line = "  ".join(parts)
+    for number, unit in enumerate(_strongest(features.values.tolist())):
+        longer = f"{line}{'  ' if number == 0 else ' '}{unit}"
+        if len(longer) > width:
+            break
+        line = longer
+    return line[:width]
 
 
 def model_in_words(card: ModelCard) -> str:
@@ -174,12 +182,12 @@ def model_in_words(card: ModelCard) -> str:
     return f"model of run {card.run}, round {card.round}"
 
 
-def _strongest(values: list[float]) -> str:
+def _strongest(values: list[float]) -> list[str]:
     named = sorted(
         ((value, name) for name, value in zip(AU_CHANNELS, values, strict=False) if value >= FAINT),
         reverse=True,
     )
-    return " ".join(f"{name.removesuffix('_r')} {value:.1f}" for value, name in named[:STRONGEST])
+    return [f"{name.removesuffix('_r')} {value:.1f}" for value, name in named[:STRONGEST]]
 
 
 def _scaling(setup: Setup) -> str:
