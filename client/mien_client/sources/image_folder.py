@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 from mien_common.errors import VideoError
-from mien_common.files import is_there
 
 from ..frames import Frame
 from .opencv import decode_picture
@@ -130,7 +129,8 @@ def images_in(folder: Path) -> list[Path]:
         raise VideoError(f"{folder} cannot be read: {error.strerror}.") from error
     wanted = [name for name in names if name[0] != "." and Path(name).suffix.lower() in IMAGE_SUFFIXES]
     paths = [folder / name for name in sorted(wanted, key=natural_order)]
-    return [path for path in paths if is_there(path) and path.is_file()]
+    # os.path, because Path.is_file raises where a link leads to a folder that is closed to us.
+    return [path for path in paths if os.path.isfile(path)]  # noqa: PTH113
 
 
 def natural_order(name: str) -> tuple[tuple[int, int, str], ...]:

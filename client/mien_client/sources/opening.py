@@ -66,6 +66,8 @@ def _opener(
 ) -> AbstractContextManager[Source]:
     if rate_hz is not None and not 0 < rate_hz <= FASTEST_HZ:
         raise SettingsError(f"a rate of {rate_hz:g} frames a second cannot be; up to {FASTEST_HZ:g} works.")
+    if isinstance(spec, str) and not spec.strip():
+        raise SettingsError("no source is named. Give a file, a folder of pictures, a camera or an address.")
     if spec == "-":
         if raw is None:
             raise SettingsError("raw frames do not say their size. Give it as --raw WIDTHxHEIGHT@RATE.")
