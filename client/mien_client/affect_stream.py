@@ -6,7 +6,7 @@ only, with zeros where the face is missing, so that a recording watched live giv
 `mien agent predict` gives. A frame between two ticks is tried from the last tick's state.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import numpy as np
@@ -24,6 +24,10 @@ from .training import SMALLEST_DEVIATION, Scaler
 
 LEARNING_S: Final = 10.0
 """Seconds of face from which a running standardisation is learnt before anything is predicted with it."""
+
+
+RESTART_AFTER_S: Final = 12 * 3600.0
+"""A camera may be watched for longer than the day that a recording may last; then features begin anew."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,9 @@ class AffectStream:
     def __init__(self, network: AffectNetwork | None, scaling: Scaling, neutral: Neutral) -> None:
         self._network = network
         self._scaling = scaling
+        self._neutral = neutral
         self._stream = FeatureStream(neutral)
+        self._began_s = 0.0
         self._state: Tensor | None = None
         self._tick_s = -1.0
         self._at_tick: tuple[float, float] | None = None
@@ -133,13 +139,17 @@ class AffectStream:
         ShapeError
             It is not later than the one before.
         """
-        for tick in self._stream.push(observation):
+        if observation.time_s - self._began_s >= RESTART_AFTER_S:
+            self._stream = FeatureStream(self._neutral)
+            self._began_s, self._tick_s, self._state = observation.time_s, -1.0, None
+        since_began = replace(observation, time_s=observation.time_s - self._began_s)
+        for tick in self._stream.push(since_began):
             self._scaling.learn(tick)
             if self._network is not None and not self._scaling.wait_s:
                 affect, self._state = self._step(self._network, tick)
                 self._at_tick, self._tick_s = affect if tick.valid else None, tick.time_s
         now = self._stream.now()
-        return Moment(now, self._affect(now), self._scaling.wait_s)
+        return Moment(now._replace(time_s=observation.time_s), self._affect(now), self._scaling.wait_s)
 
     def _affect(self, now: FeatureFrame) -> tuple[float, float] | None:
         if self._network is None or self._scaling.wait_s or not now.valid:

@@ -114,7 +114,7 @@ class RunningNeutral:
         return above(self.units, seen.values)
 
     def _learn(self, seen: Observation) -> None:
-        step_s = 0.0 if self._time_s is None else min(seen.time_s - self._time_s, LONGEST_STEP_S)
+        step_s = 0.0 if self._time_s is None else min(max(seen.time_s - self._time_s, 0.0), LONGEST_STEP_S)
         self._frontal_s += step_s
         for unit, value in enumerate(seen.values[:UNITS].tolist()):
             if isnan(value):  # a hidden mouth teaches nothing of the mouth

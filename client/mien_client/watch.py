@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +21,6 @@ from .affect_stream import AffectStream, RunningScaling, Scaling, SiteScaling
 from .calibration import Neutral
 from .client_app import read_site_data
 from .face_process import FaceProcess
-from .features import FRAME_S
 from .live_frames import Arrival, LiveFrames
 from .newest_model import ModelFeed, newest_model
 from .observations import FaceState, Observation, nothing_seen
@@ -32,6 +31,7 @@ from .watch_report import Screen, Setup, Shown, Summary
 PATIENCE_S: Final = 0.5
 """Without a frame for this long, a live source's picture is missing, and that is shown."""
 PIPE_HASTE: Final = 0.02
+"""See :class:`~mien_client.live_frames.LiveFrames`; cameras' rates are true to far less."""
 MODEL_EVERY_S: Final = 1.0
 """How often a newer model is looked for."""
 RATE_OVER_S: Final = 2.0
@@ -118,7 +118,7 @@ class _Watch:
         self._times: deque[float] = deque()
         self._last: Arrival | None = None
         self._last_s = -1.0
-        self._shift_s = 0.0
+        self._late = 0
         self._take_model()
         screen.begin(
             Setup(
@@ -161,10 +161,10 @@ class _Watch:
     def _see(self, arrival: Arrival) -> None:
         """Predict from a frame, and show it."""
         self._last = arrival
-        if arrival.frame.time_s + self._shift_s <= self._last_s:  # it overlaps what was shown as missing
-            self._shift_s = self._last_s + FRAME_S - arrival.frame.time_s
-        observation = self._face.observe(arrival.frame)
-        self._push(replace(observation, time_s=observation.time_s + self._shift_s), arrival.at_s)
+        if arrival.frame.time_s <= self._last_s:  # so late that it was shown as missing already
+            self._late += 1
+            return
+        self._push(self._face.observe(arrival.frame), arrival.at_s)
 
     def _miss(self) -> None:
         """Show that there is no picture, and let the clock go on without one."""
@@ -172,7 +172,7 @@ class _Watch:
             return
         waited_s = time.monotonic() - self._last.at_s
         # Behind the moment, so that a frame that comes after all is later than it.
-        time_s = self._last.frame.time_s + self._shift_s + waited_s - PATIENCE_S / 2
+        time_s = self._last.frame.time_s + waited_s - PATIENCE_S / 2
         if waited_s >= PATIENCE_S and time_s > self._last_s:
             self._push(nothing_seen(time_s, FaceState.NO_FRAME), None)
 
@@ -181,7 +181,8 @@ class _Watch:
         moment = self._stream.push(observation)
         now_s = time.monotonic()
         latency_s = None if arrived_s is None else now_s - arrived_s
-        shown = Shown(moment, latency_s, self._card, self._rate_hz(now_s, arrived_s), self._frames.dropped)
+        dropped = self._frames.dropped + self._late
+        shown = Shown(moment, latency_s, self._card, self._rate_hz(now_s, arrived_s), dropped)
         self._summary.count(shown)
         self._screen.show(shown)
 

@@ -1,6 +1,7 @@
 """Live prediction: at the clock's ticks what a recording gives, between them what the ticks lead to."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -129,6 +130,17 @@ def test_another_model_begins_anew() -> None:
     assert [moment.affect for moment in switched.values()] == [
         pytest.approx(pair, abs=1e-5) for pair in expected.tolist()
     ]
+
+
+def test_a_watch_may_last_for_longer_than_a_recording() -> None:
+    stream = AffectStream(network(), SiteScaling(scaler()), RunningNeutral())
+    for hours in (0, 12, 24, 60):
+        seen = observations(25.0, 2.0, troubled=False)
+        later = [replace(observation, time_s=observation.time_s + 3600.0 * hours) for observation in seen]
+        moments = list(moments_of(stream, later).values())
+        assert moments[0].affect is None  # nothing to take differences from
+        assert all(moment.affect is not None for moment in moments[1:])
+        assert moments[-1].features.time_s == pytest.approx(3600.0 * hours + 1.96)
 
 
 class TestRunningScaling:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from mien_client.frames import Frame
 from mien_client.live_frames import Arrival, LiveFrames
+from mien_client.sources.live import LiveSource
 from mien_common.errors import VideoError
 
 PATIENCE_S = 20.0
@@ -137,6 +139,35 @@ def test_it_can_be_left_at_any_time() -> None:
         frames.newest(PATIENCE_S)
     assert time.monotonic() - began < 5
     assert not frames._thread.is_alive()
+
+
+def test_a_camera_that_is_lost_does_not_hold_up_the_end() -> None:
+    """The real live source, waiting for a camera that does not come back."""
+
+    class Lost:
+        def isOpened(self) -> bool:  # noqa: N802  # OpenCV's name
+            return True
+
+        def read(self, _image: np.ndarray) -> tuple[bool, None]:
+            return False, None
+
+        def get(self, _what: int) -> float:
+            return 0.0
+
+        def release(self) -> None:
+            pass
+
+    said: list[str] = []
+    source = LiveSource("camera 0", (4, 6), 25.0, Lost(), lambda: None, said.append, retry_s=0.01)
+    began = time.monotonic()
+    with closing(source), LiveFrames(source) as frames:
+        frames.start()
+        while not said:
+            assert frames.newest(0.02) is None
+            assert time.monotonic() - began < PATIENCE_S
+    frames._thread.join(PATIENCE_S)
+    assert not frames._thread.is_alive()
+    assert said == ["camera 0 is lost; waiting for it to come back."]
 
 
 def test_a_hasty_pipe_catches_up_with_a_writer_that_is_ahead() -> None:
