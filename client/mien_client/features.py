@@ -108,14 +108,15 @@ class FeatureStream:
         Raises
         ------
         ShapeError
-            It is not later than the one before, or lies outside a day's recording.
+            It is not later than the one before, or a day later.
         """
         before = self._recent[-1] if self._recent else None
         time_s = observation.time_s
         if before is not None and not time_s > before.time_s:
             raise ShapeError(f"a frame at {time_s:.3f} s came after one at {before.time_s:.3f} s")
-        if not 0.0 <= time_s < LONGEST_FRAMES / AU_V1.rate_hz:
-            raise ShapeError(f"a frame at {time_s:.3f} s lies outside a day's recording")
+        # A camera may be watched for weeks; a clock that jumps by a day is broken, and would fill memory.
+        if not 0.0 <= time_s < (before.time_s if before else 0.0) + LONGEST_FRAMES / AU_V1.rate_hz:
+            raise ShapeError(f"a frame at {time_s:.3f} s came more than a day after the one before")
         seen = _only_what_can_be_known(observation)
         values = self._neutral.intensities(seen).astype(np.float64)
         bridged = before is not None and self._is_usual(time_s - before.time_s)
@@ -166,7 +167,7 @@ def features_of(observations: Iterable[Observation], neutral: Neutral | None = N
     Raises
     ------
     ShapeError
-        There is no observation, or they are not in time order.
+        There is no observation, they are not in time order, or they last longer than a day.
     """
     stream = FeatureStream(neutral or RunningNeutral())
     # Bytes, not objects: half an hour is 45,000 frames of 160 bytes.
@@ -177,6 +178,8 @@ def features_of(observations: Iterable[Observation], neutral: Neutral | None = N
             valid.append(frame.valid)
             state.append(frame.state)
             face.append(frame.face)
+        if len(valid) > LONGEST_FRAMES:
+            raise ShapeError("a recording may last for a day; cut it into pieces")
     if not valid:
         raise ShapeError("features need at least one observed frame")
     return Features(

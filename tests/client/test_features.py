@@ -335,6 +335,20 @@ def test_times_that_cannot_be_are_refused(times: tuple[float, ...]) -> None:
         features([seen(time_s, 1.0) for time_s in times])
 
 
+def test_a_camera_may_be_watched_for_ever_and_a_file_may_last_for_a_day(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mien_client.features.LONGEST_FRAMES", 25 * 4)  # days are short in tests
+    film = [seen(number / 5) for number in range(30)]
+    stream = FeatureStream(RunningNeutral())
+    assert sum(len(stream.push(observation)) for observation in film) == 146
+    with pytest.raises(ShapeError, match="more than a day after"):
+        stream.push(seen(10.0))
+    assert len(features(film[:20]).valid) == 96
+    with pytest.raises(ShapeError, match="may last for a day"):
+        features(film)
+
+
 def test_memory_stays_flat() -> None:
     """Half an hour may cost its 160 bytes a frame and little more; no object is kept for each."""
 
