@@ -29,9 +29,8 @@ _LYING: Final = frozenset({5, 6, 7, 8})
 _LARGEST_BYTES: Final = 512 * 1024 * 1024
 _BROKEN_HEADERS: Final = (
     *(OSError, SyntaxError, ValueError, struct.error, TypeError, LookupError, ArithmeticError, EOFError),
-    Warning,
 )
-"""What Pillow raises for headers that make no sense; its warnings are raised too while it reads one."""
+"""What Pillow raises for headers that make no sense."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +92,7 @@ def open_image_folder(path: Path, rate_hz: float | None, say: Say) -> Iterator[I
     VideoError
         The folder cannot be read, holds no picture, or more than a day of them.
     """
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of headers that make no sense: counted below
     rate_hz = DEFAULT_RATE_HZ if rate_hz is None else rate_hz
     pictures = images_in(path)
     if not pictures:
@@ -147,14 +147,12 @@ def _size(picture: Path) -> tuple[int, int] | None:
     """Height and width by a picture's head, as it stands upright; None where it makes no sense."""
     from PIL import Image
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        try:
-            with Image.open(picture, formats=_FORMATS) as image:
-                width, height = image.size
-                lying = image.getexif().get(_ORIENTATION_TAG) in _LYING
-        except _BROKEN_HEADERS:
-            return None
+    try:
+        with Image.open(picture, formats=_FORMATS) as image:
+            width, height = image.size
+            lying = image.getexif().get(_ORIENTATION_TAG) in _LYING
+    except (*_BROKEN_HEADERS, Image.DecompressionBombError):
+        return None
     if not (1 <= width <= LONGEST_SIDE and 1 <= height <= LONGEST_SIDE):
         return None
     return (width, height) if lying else (height, width)

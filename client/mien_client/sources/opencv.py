@@ -39,9 +39,10 @@ def open_capture(name: str, timeout_s: float, options: str | None = None) -> Any
     import cv2
 
     timeout_ms = round(1000 * timeout_s)
-    os.environ.pop(_OPTIONS, None)
     if options is not None:
         os.environ[_OPTIONS] = options
+    elif _OPTIONS in os.environ:  # asked first: other threads may be reading the environment
+        del os.environ[_OPTIONS]
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms]
     return cv2.VideoCapture(name, cv2.CAP_FFMPEG, limits)
 

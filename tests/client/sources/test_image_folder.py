@@ -2,6 +2,7 @@
 
 import io
 import os
+import zlib
 from itertools import pairwise
 from pathlib import Path
 
@@ -117,6 +118,7 @@ def test_a_picture_that_claims_to_be_huge_is_not_decoded(tmp_path: Path) -> None
     Image.new("1", (8193, 2)).save(tmp_path / "wide.png")
     content = bytearray((tmp_path / "wide.png").read_bytes())
     content[16:24] = (60_000).to_bytes(4, "big") * 2  # 10 GB once it is decoded
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
     (tmp_path / "bomb.png").write_bytes(content)
     with pytest.raises(VideoError, match="holds no picture that can be decoded"):
         taken(tmp_path)
