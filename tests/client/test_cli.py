@@ -63,6 +63,7 @@ def error_of(done: Done) -> str:
 OPTIONS = {
     "init": ("--name", "--server", "--ca", "--lag-s", "--device"),
     "ingest": ("--ratings", "--site", "--held-out", "--csv", "--json"),
+    "watch": ("--site", "--model", "--participant", "--raw", "--rate-hz", "--seconds", "--json"),
     "join": ("--site", "MIEN_SITE_DIR"),
     "predict": ("--model", "--site", "--ratings", "--out", "--json"),
 }

@@ -419,6 +419,16 @@ def test_on_a_terminal_one_line_is_redrawn(face_video: Path) -> None:
     assert "watched " in text.splitlines()[-1]
 
 
+def test_a_full_disk_under_its_output_is_one_line(face_video: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, str(face_video)], stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: cannot write to standard output: No space left on device.")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("width", [20, 60, 79, 110])
 def test_a_line_keeps_to_its_width_and_its_places(width: int) -> None:
     card: Any = SimpleNamespace(run="r", round=1)

@@ -8,8 +8,11 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
+from mien_common.errors import StorageError
 from mien_common.published import ModelCard
 from mien_common.schema import AU_CHANNELS, POSE_CHANNELS
 
@@ -34,7 +37,9 @@ class TextScreen:
     """Words for a person: redrawn in place on a terminal, else a line a second."""
 
     def __init__(self) -> None:
-        self._redraws = sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+        self._redraws = (
+            sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+        )
         self._next_s = 0.0
         self._latency_s = 0.0
 
@@ -61,9 +66,9 @@ class TextScreen:
         self._next_s = now_s + (REDRAW_EVERY_S if self._redraws else LINE_EVERY_S)
         if self._redraws:
             line = in_words(shown, self._latency_s, shutil.get_terminal_size().columns - 1)
-            print(f"\r{line}\x1b[K", end="", flush=True)
+            _print(f"\r{line}\x1b[K", end="")
         else:
-            print(in_words(shown, self._latency_s, LINE_WIDTH), flush=True)
+            _print(in_words(shown, self._latency_s, LINE_WIDTH))
 
     def notice(self, text: str) -> None:
         """See :class:`~mien_client.watch.Screen`."""
@@ -88,7 +93,7 @@ class TextScreen:
 
     def _line(self, text: str) -> None:
         """A line of its own, above the one that is redrawn."""
-        print(f"\r{text}\x1b[K" if self._redraws else text, flush=True)
+        _print(f"\r{text}\x1b[K" if self._redraws else text)
         self._next_s = 0.0
 
 
@@ -97,7 +102,7 @@ class JsonScreen:
 
     def begin(self, setup: Setup) -> None:
         """See :class:`~mien_client.watch.Screen`."""
-        print_json(
+        _print_json(
             "watching",
             source=setup.source,
             width=setup.width,
@@ -116,7 +121,7 @@ class JsonScreen:
         features, affect = shown.moment.features, shown.moment.affect
         numbers = [None if math.isnan(number) else round(number, 4) for number in features.values.tolist()]
         units = len(AU_CHANNELS)
-        print_json(
+        _print_json(
             "frame",
             time_s=round(features.time_s, 4),
             state=features.state.name.lower(),
@@ -133,15 +138,15 @@ class JsonScreen:
 
     def notice(self, text: str) -> None:
         """See :class:`~mien_client.watch.Screen`."""
-        print_json("notice", text=text)
+        _print_json("notice", text=text)
 
     def model(self, card: ModelCard) -> None:
         """See :class:`~mien_client.watch.Screen`."""
-        print_json("model", model=_model(card))
+        _print_json("model", model=_model(card))
 
     def end(self, summary: Summary) -> None:
         """See :class:`~mien_client.watch.Screen`."""
-        print_json(
+        _print_json(
             "done",
             seconds=round(summary.seconds, 2),
             frames=summary.frames,
@@ -150,6 +155,31 @@ class JsonScreen:
             dropped=summary.dropped,
             latency_ms={"median": summary.latency_ms(0.5), "p99": summary.latency_ms(0.99)},
         )
+
+
+def _print(text: str, end: str = "\n") -> None:
+    with _output():
+        print(text, end=end, flush=True)
+
+
+def _print_json(event: str, **fields: object) -> None:
+    with _output():
+        print_json(event, **fields)
+
+
+@contextmanager
+def _output() -> Iterator[None]:
+    """What goes wrong with standard output, in words: a watch may fill a disk with its lines."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What could not be written must not be tried again when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise StorageError(
+            f"cannot write to standard output: {error.strerror}. Free some space, or pipe it elsewhere."
+        ) from error
 
 
 def in_words(shown: Shown, latency_s: float, width: int) -> str:
