@@ -6,7 +6,9 @@ from .commands.calibrate import calibrate
 from .commands.ingest import ingest
 from .commands.init import init
 from .commands.join import join
+from .commands.plot import plot
 from .commands.predict import predict
+from .commands.status import status
 from .commands.watch import watch
 
 app = typer.Typer(no_args_is_help=True)
@@ -21,5 +23,5 @@ def agent() -> None:
     """
 
 
-for command in (init, calibrate, ingest, watch, join, predict):  # in the order of the help text
+for command in (init, calibrate, ingest, watch, plot, join, predict, status):  # in the order of the help text
     app.command()(command)

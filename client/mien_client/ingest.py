@@ -5,7 +5,7 @@ Follows a frame: :mod:`sources` decodes it, the confined :mod:`face_process` tur
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ from .sessions import (
 )
 from .site import Site
 from .sources import Source, open_source
-from .state_words import seen_in_words
+from .state_words import seen_in_words, shares_of
 
 log = logging.getLogger(__name__)
 
@@ -235,14 +235,6 @@ def _require_a_face(recording: Recording, features: Features) -> None:
             f"{recording.path} shows too little of a face to learn from: {shares}. "
             "Check framing and light; the face should be at least 60 pixels wide."
         )
-
-
-def shares_of(seconds: Mapping[str, float]) -> dict[FaceState, float]:
-    """Share of the time in each state, of a session record's ``seconds``."""
-    total = sum(seconds.values())
-    return {
-        state: seconds[state.name.lower()] / total for state in FaceState if state.name.lower() in seconds
-    }
 
 
 def announced_frames(recording: Recording) -> int | None:

@@ -42,7 +42,7 @@ def plot_prediction(
         axis.set_ylim(-1.05, 1.05)
         axis.set_ylabel(name)
         axis.spines[["top", "right"]].set_visible(False)
-        for start, end in _gaps(time_s, ~np.isfinite(prediction[:, row])):
+        for start, end in gaps(time_s, ~np.isfinite(prediction[:, row])):
             axis.axvspan(start, end, color="0.93", zorder=0)
         if ratings is not None:
             axis.legend(loc="upper right", frameon=False, ncols=2)
@@ -59,7 +59,8 @@ def plot_prediction(
     return picture.getvalue()
 
 
-def _gaps(time_s: NDArray[np.float64], missing: NDArray[np.bool_]) -> list[tuple[float, float]]:
+def gaps(time_s: NDArray[np.float64], missing: NDArray[np.bool_]) -> list[tuple[float, float]]:
+    """Start and end, seconds, of each stretch of frames in which ``missing`` holds."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], missing, [False]]).astype(int)))
     return [
         (float(time_s[start]), float(time_s[min(end, len(time_s) - 1)]))

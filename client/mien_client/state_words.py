@@ -16,6 +16,14 @@ WORDS: Final[Mapping[FaceState, str]] = {
 }
 
 
+def shares_of(seconds: Mapping[str, float]) -> dict[FaceState, float]:
+    """Share of the time in each state, of a session record's ``seconds``."""
+    total = sum(seconds.values())
+    return {
+        state: seconds[state.name.lower()] / total for state in FaceState if state.name.lower() in seconds
+    }
+
+
 def seen_in_words(shares: Mapping[FaceState, float]) -> str:
     """``face seen 97 % of the time (no face 2 %, too dark 1 %)``."""
     missing = sorted(
