@@ -372,3 +372,21 @@ def test_the_clock_is_that_of_the_features() -> None:
         times = [*np.arange(0, last_s, 0.03).tolist(), last_s]
         found = features([seen(a) for a, b in pairwise([*times, 9.0]) if a < b])
         assert np.array_equal(found.time_s, clock_for(last_s))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_between_a_face_and_none_the_reason_for_missing_is_said_whichever_is_nearer(first: bool) -> None:
+    """At 0.04 s, between 0.03 and 0.07 or between 0.01 and 0.05: near one neighbour, far from the other."""
+    for times in ([0.0, 0.03, 0.07], [0.0, 0.01, 0.05]):
+        present = [True, first, not first]
+        film = [
+            seen(time_s) if there else nothing_seen(time_s, FaceState.NO_FACE)
+            for time_s, there in zip(times, present, strict=True)
+        ]
+        found = features(film)
+        assert found.state[1] == FaceState.NO_FACE
+        assert np.isnan(found.values[1]).all()
+    reasons = [nothing_seen(0.0, FaceState.NO_FACE), nothing_seen(0.03, FaceState.DARK)]
+    assert features([*reasons, nothing_seen(0.07, FaceState.NO_FACE)]).state[1] == FaceState.DARK, (
+        "the nearer"
+    )
