@@ -39,9 +39,14 @@ def model_asset() -> bytes:
     Raises
     ------
     ConfinementError
-        The asset is not the one this version was built with.
+        The asset cannot be read, or is not the one this version was built with.
     """
-    asset = files("mien_client").joinpath("assets", "face_landmarker.task").read_bytes()
+    try:
+        asset = files("mien_client").joinpath("assets", "face_landmarker.task").read_bytes()
+    except OSError as error:
+        raise ConfinementError(
+            f"the face landmarker's model asset cannot be read ({error.strerror}). Install mien again."
+        ) from error
     if hashlib.sha256(asset).hexdigest() != ASSET_SHA256:
         raise ConfinementError(
             "the face landmarker's model asset is damaged (its hash differs). Install mien again."

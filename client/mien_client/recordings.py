@@ -63,7 +63,7 @@ def find_recordings(
     """
     found: list[Recording] = []
     for path in paths:
-        if is_there(path) and path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112  # never raises: what cannot be looked at fails alone
             found += _in_folder(path, leave_out, say)
         else:
             found.append(Recording(path, "features" if path.suffix.lower() == ".csv" else "video"))
@@ -89,6 +89,8 @@ def content_hash(recording: Recording, check_on: Callable[[], None]) -> str:
 
 def _hash_of(path: Path, check_on: Callable[[], None]) -> str:
     digest = hashlib.sha256()
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113  # never raises
+        raise InputError(f"{path} is not a file.")  # a pipe would be waited for, for ever
     try:
         with path.open("rb") as file:
             while piece := file.read(4 * 1024 * 1024):
