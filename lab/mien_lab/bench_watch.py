@@ -34,6 +34,7 @@ RATE_HZ: Final = 30.0
 WARM_UP_S: Final = 15.0
 """Predictions begin after 10 s of face."""
 MEASURED_S: Final = 60.0
+START_PATIENCE_S: Final = 60.0
 CLIP_FRAMES: Final = 100
 """Shown forwards and backwards; more would only take memory."""
 MEDIAN_LIMIT_MS: Final = 40.0
@@ -72,10 +73,12 @@ def _measure(frames: list[NDArray[np.uint8]], model: Path) -> tuple[list[float],
         os.sched_setaffinity(0, cores[1:] or cores)
     try:
         reader = _Reader(_pipe(watch.stdout))
-        first_s = _feed(_pipe(watch.stdin), frames)
+        first_s = _feed(_pipe(watch.stdin), frames, reader)
         reader.join()
         if watch.wait(30):
             raise FederationError(f"`mien agent watch` ended with {watch.returncode}")
+    except BrokenPipeError as error:
+        raise FederationError("`mien agent watch` ended early; what it said stands above") from error
     finally:
         watch.kill()
         watch.wait()
@@ -95,6 +98,7 @@ class _Reader(threading.Thread):
         super().__init__(daemon=True)
         self._lines = lines
         self.frames: list[tuple[float, dict[str, Any]]] = []
+        self.has_begun = threading.Event()
         self.start()
 
     def run(self) -> None:
@@ -104,12 +108,13 @@ class _Reader(threading.Thread):
                 event = json.loads(line)
                 if event["event"] == "frame":
                     self.frames.append((at_s, event))
+                    self.has_begun.set()
 
 
-def _feed(pipe: IO[bytes], frames: list[NDArray[np.uint8]]) -> float:
-    """Write frames as a camera would give them; when the first was due, by ``time.monotonic``.
+def _feed(pipe: IO[bytes], frames: list[NDArray[np.uint8]], reader: "_Reader") -> float:
+    """Write frames as a camera would give them; the time of the first, by ``time.monotonic``.
 
-    The first is written beforehand, and the clock runs from when it was taken: until then the command
+    The first is written beforehand, and the clock runs from when its line was read: until then the command
     is still starting.
     """
     content = [frame.tobytes() for frame in frames]
@@ -117,6 +122,8 @@ def _feed(pipe: IO[bytes], frames: list[NDArray[np.uint8]]) -> float:
     with pipe:
         pipe.write(content[next(order)])
         pipe.flush()
+        if not reader.has_begun.wait(START_PATIENCE_S):
+            raise FederationError(f"`mien agent watch` showed nothing within {START_PATIENCE_S:g} s")
         first_s = time.monotonic()
         for number in range(1, round((WARM_UP_S + MEASURED_S) * RATE_HZ)):
             time.sleep(max(first_s + number / RATE_HZ - time.monotonic(), 0.0))
