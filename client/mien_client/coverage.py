@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mien_client.action_units import rotation_angles
 from mien_client.landmarks import Face
+from mien_client.mesh_fit import MeshFit
 from mien_client.validity import face_width_px
 from mien_common.schema import AU_CHANNELS
 
@@ -130,10 +131,12 @@ class Coverage:
 
     def __init__(self, limits: CoverageLimits = LIMITS) -> None:
         self._limits = limits
+        self._fit = MeshFit()
         self.start_over()
 
     def start_over(self) -> None:
         """Forget the face: another one is followed."""
+        self._fit.start_over()
         self._usual: _Floats | None = None
         self._pose = np.zeros(2)
         self._seen = np.zeros(len(PARTS), np.intp)
@@ -144,6 +147,8 @@ class Coverage:
 
     def covered(self, rgb: NDArray[np.uint8], face: Face, timestamp_ms: int) -> NDArray[np.bool_]:
         """(parts,) what lies behind something in this frame, in the order of ``PARTS``."""
+        if self._fit.slipped(face, timestamp_ms):  # what lies under the mesh is not what it says
+            return np.ones(len(PARTS), bool)
         points = face.points[_INDEX]
         height, width = rgb.shape[:2]
         inside = (points[:, :2] >= 0).all(1) & (points[:, 0] < width) & (points[:, 1] < height)
