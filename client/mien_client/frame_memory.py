@@ -1,4 +1,4 @@
-"""Shared memory for frames in flight: no name in any file system, overwritten after use.
+"""The memory that frames pass through: shared without a name, overwritten after use, and not left about.
 
 Enters: RGB frames, written into slots by the agent. Leaves: views of the same memory in the face
 process. Never leaves: a pixel, to any disk; the memory belongs to these two processes alone.
@@ -18,6 +18,25 @@ _libc.mmap.argtypes = (
     *(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long),
 )
 _MAP_FAILED: Final = ctypes.c_void_p(-1).value
+
+# From glibc's malloc.h.
+_M_MMAP_THRESHOLD: Final = -3
+_M_PERTURB: Final = -6
+_LARGEST_ON_HEAP_BYTES: Final = 64 * 1024
+_FILLING: Final = 0xA5
+
+
+def overwrite_freed_memory() -> None:
+    """Have the C library overwrite, or give back to the kernel, whatever this process frees from now on.
+
+    OpenCV and FFmpeg decode into buffers of their own and free them as they are, and glibc keeps freed
+    memory: whole planes of luminance were found there after an ingest. Now large blocks are unmapped and
+    small ones filled. It costs no time that can be measured. C libraries other than glibc know neither.
+    """
+    mallopt = getattr(_libc, "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_ON_HEAP_BYTES)
+        mallopt(_M_PERTURB, _FILLING)
 
 
 def anonymous_memory(size_bytes: int) -> int:

@@ -56,10 +56,16 @@ Benchmark = Callable[[Path, Say], Figure | tuple[Figure, ...]]
 def benchmarks() -> Mapping[str, Benchmark]:
     """Every benchmark by name; each takes a folder to work in."""
     from mien_lab.bench_ingest import ingest_speed
+    from mien_lab.bench_memory import ingest_memory
     from mien_lab.bench_rounds import round_overhead
     from mien_lab.bench_watch import watch_latency
 
-    return {"round-overhead": round_overhead, "ingest-speed": ingest_speed, "watch-latency": watch_latency}
+    return {
+        "round-overhead": round_overhead,
+        "ingest-speed": ingest_speed,
+        "ingest-memory": ingest_memory,
+        "watch-latency": watch_latency,
+    }
 
 
 def write_figures(path: Path, figures: list[Figure]) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 from mien_common.errors import SettingsError
 from mien_common.files import is_there
 
+from ..frame_memory import overwrite_freed_memory
 from .camera import camera_device, open_camera
 from .image_folder import open_image_folder
 from .network_stream import open_network_stream
@@ -52,6 +53,7 @@ def open_source(
     InputError
         The path cannot even be looked for.
     """
+    overwrite_freed_memory()  # before the decoder allocates anything
     with _opener(spec, rate_hz, raw, say) as source:
         yield source
 
