@@ -40,6 +40,9 @@ _LEAST_WINDOW_PX: Final = 128
 _STEP_WIDTHS: Final = 1.0
 _SPEED_WIDTHS_PER_S: Final = 3.0
 _GROWTH: Final = 1.6
+_SURE_FRAMES: Final = 3
+"""Frames in a row before a face found elsewhere is believed to be another's; missing until then. Under a
+hand the landmarker sees a face here or there for a frame or two."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class FaceFinder:
         self._last: FaceBox | None = None
         self._last_ms = 0
         self._in_sight = False
+        self._doubtful = 0
         self._face = 0
 
     def __enter__(self) -> Self:
@@ -107,25 +111,31 @@ class FaceFinder:
     def _follow(self, rgb: NDArray[np.uint8], timestamp_ms: int) -> Face | None:
         """The followed face in this frame, after a search or a switch where there is need."""
         if rgb.shape != self._shape:  # places in the last frame mean nothing in this one
-            self._shape, self._window, self._last, self._in_sight = rgb.shape, None, None, False
+            self._shape, self._window, self._last = rgb.shape, None, None
+            self._in_sight, self._doubtful = False, 0
         face = self._tracker.find(rgb, timestamp_ms, self._window) or self._search(rgb, timestamp_ms)
         if face is None:
-            self._window, self._in_sight = None, False
+            self._window, self._in_sight, self._doubtful = None, False, 0
             return None
-        if self._in_sight:
+        followed, before = self._in_sight, self._face
+        self._in_sight = True
+        if followed and not self._doubtful:
             larger = self._larger.due(rgb, _box(face), timestamp_ms)
         else:  # nobody is left by choosing the larger of two at once
-            larger = self._larger.now(rgb, _box(face))
-        followed, before = self._in_sight, self._face
+            larger = self._larger.now(rgb, _box(face)) if not followed else None
         if larger is not None and (other := self._in_window_about(larger, rgb, timestamp_ms)) is not None:
             face = other
             self._face += followed
-        if not followed and self._elsewhere(_box(face), timestamp_ms):
+        self._keep_in_window(_box(face))
+        if (self._doubtful or not followed) and self._elsewhere(_box(face), timestamp_ms):
+            self._doubtful += 1
+            if self._doubtful < _SURE_FRAMES:
+                return None
             self._face += 1
+        self._doubtful = 0
         if self._face != before or timestamp_ms - self._last_ms > LIMITS.near_for_s * 1000:
             self._coverage.start_over()
-        self._last, self._last_ms, self._in_sight = _box(face), timestamp_ms, True
-        self._keep_in_window()
+        self._last, self._last_ms = _box(face), timestamp_ms
         return face
 
     def _search(self, rgb: NDArray[np.uint8], timestamp_ms: int) -> Face | None:
@@ -142,17 +152,17 @@ class FaceFinder:
         self._window = window
         return face
 
-    def _keep_in_window(self) -> None:
+    def _keep_in_window(self, box: FaceBox) -> None:
         """Move the window when the face nears its edge or no longer fits; the next frame sees it."""
-        if self._window is None or self._last is None:
+        if self._window is None:
             return
-        best = _window(self._last, self._shape)
-        reach = self._last.side * 0.75
+        best = _window(box, self._shape)
+        reach = box.side * 0.75
         inside = (
-            (self._window.left == 0 or self._last.x - reach > self._window.left)
-            and (self._window.top == 0 or self._last.y - reach > self._window.top)
-            and (self._window.right == self._shape[1] or self._last.x + reach < self._window.right)
-            and (self._window.bottom == self._shape[0] or self._last.y + reach < self._window.bottom)
+            (self._window.left == 0 or box.x - reach > self._window.left)
+            and (self._window.top == 0 or box.y - reach > self._window.top)
+            and (self._window.right == self._shape[1] or box.x + reach < self._window.right)
+            and (self._window.bottom == self._shape[0] or box.y + reach < self._window.bottom)
         )
         if not inside or not 1 / 1.6 < best.side / self._window.side < 1.6:
             self._window = best
