@@ -32,6 +32,8 @@ PATIENCE_S: Final = 0.5
 """Without a frame for this long, a live source's picture is missing, and that is shown."""
 PIPE_HASTE: Final = 0.02
 """See :class:`~mien_client.live_frames.LiveFrames`; cameras' rates are true to far less."""
+FRAME_DEADLINE_S: Final = 3.0
+"""Shorter than for a recording: a person sits before the screen, and frames are dropped meanwhile."""
 MODEL_EVERY_S: Final = 1.0
 """How often a newer model is looked for."""
 RATE_OVER_S: Final = 2.0
@@ -75,7 +77,9 @@ def watch(what: What, screen: Screen, stopped: Callable[[], bool]) -> None:
         _logged(said.append),
         opening as source,
         LiveFrames(source, PIPE_HASTE if what.spec == "-" else 0.0) as frames,
-        FaceProcess(source.height, source.width, confined=what.confined) as face,
+        FaceProcess(
+            source.height, source.width, confined=what.confined, frame_deadline_s=FRAME_DEADLINE_S
+        ) as face,
     ):
         _Watch(what, screen, source, frames, face, scaling, said).run(stopped)
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from mien_client.affect_stream import Moment
 from mien_client.calibration import KnownNeutral
-from mien_client.commands.watch_screen import in_words
+from mien_client.commands.watch_screen import JsonScreen, TextScreen, in_words
 from mien_client.frames import Frame
 from mien_client.newest_model import keep_newest
 from mien_client.observations import FaceState, Observation
@@ -38,7 +38,7 @@ from mien_client.watch import What, watch
 from mien_client.watch_report import Setup, Shown, Summary
 from mien_common.architecture import Architecture
 from mien_common.cli import main
-from mien_common.errors import ModelError, VideoError
+from mien_common.errors import ModelError, StorageError, VideoError
 from mien_common.messages import RoundOrder
 from mien_common.network import build
 from mien_common.published import ModelCard
@@ -419,14 +419,16 @@ def test_on_a_terminal_one_line_is_redrawn(face_video: Path) -> None:
     assert "watched " in text.splitlines()[-1]
 
 
-def test_a_full_disk_under_its_output_is_one_line(face_video: Path) -> None:
+@pytest.mark.parametrize("screen", [TextScreen, JsonScreen])
+def test_a_full_disk_under_its_output_is_said_once(
+    screen: type[TextScreen] | type[JsonScreen], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [*COMMAND, str(face_video)], stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S
-        )
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: cannot write to standard output: No space left on device.")
-    assert done.stderr.count("\n") == 1
+        monkeypatch.setattr(sys, "stdout", full)
+        shown = screen()
+        with pytest.raises(StorageError, match="cannot write to standard output: No space left on device"):
+            shown.notice("the camera is lost")
+        shown.end(Summary())  # nothing is left that would fail again, now or when Python ends
 
 
 @pytest.mark.parametrize("width", [20, 60, 79, 110])
