@@ -85,9 +85,9 @@ def attempts(tmp_path: Path, tcp_server: socket.socket, udp_server: socket.socke
 
 NETWORK = """
     unix = str(folder / "unix.sock")
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(unix)
-        listener.listen()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(unix)
+    listener.listen()
     open_before = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     {confine}
     def tcp():
@@ -97,7 +97,9 @@ NETWORK = """
     attempt("tcp", tcp)
     attempt("udp", udp)
     attempt("tcp6", lambda: socket.socket(socket.AF_INET6, socket.SOCK_STREAM))
-    attempt("unix", lambda: socket.socket(socket.AF_UNIX))
+    attempt("udp6", lambda: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
+    attempt("unix", lambda: socket.socket(socket.AF_UNIX).connect(unix))
+    attempt("unix datagrams", lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
     attempt("netlink", lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW))
     attempt("raw", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1))
     attempt("pair", socket.socketpair)

@@ -22,6 +22,7 @@ from mien_client import face_process
 from mien_client.face_process import FaceProcess
 from mien_client.frames import Frame
 from mien_client.observations import FaceState
+from mien_client.sources import open_source
 from mien_common.errors import ConfinementError
 from mien_common.schema import STATIC_CHANNELS
 
@@ -104,18 +105,14 @@ def test_every_thread_of_the_worker_is_confined(running: FaceProcess) -> None:
     assert {state["NoNewPrivs"] for state in states} == {"1"}
 
 
-def test_the_worker_holds_two_pipes_the_frames_and_nothing_to_write_to(running: FaceProcess) -> None:
+def test_the_worker_holds_two_pipes_and_a_null_of_its_own(running: FaceProcess) -> None:
+    """Not even the frames: their memory is mapped, its descriptor closed. A library may hold an event."""
     folder = Path(f"/proc/{running.pid}/fd")
     held = {int(entry.name): str(entry.readlink()) for entry in folder.iterdir()}
-    assert held[0].startswith("pipe:")
-    assert held[1].startswith("pipe:")
-    assert held[2] == "/dev/null"
-    assert not [name for name in held.values() if name.startswith("socket:")]
-    for number, name in held.items():
-        flags = re.search(r"flags:\s+(\d+)", (folder.parent / "fdinfo" / str(number)).read_text())
-        assert flags is not None
-        if int(flags[1], 8) & os.O_ACCMODE != os.O_RDONLY:
-            assert name == "/dev/null" or re.match(r"pipe:|/memfd:mien-frames|anon_inode:\[event", name), name
+    assert held.pop(0).startswith("pipe:")
+    assert held.pop(1).startswith("pipe:")
+    assert held.pop(2) == "/dev/null"
+    assert set(held.values()) <= {"anon_inode:[eventfd]", "anon_inode:[eventpoll]"}
 
 
 def test_the_frames_have_no_name_in_any_file_system(running: FaceProcess) -> None:
@@ -275,6 +272,52 @@ def test_a_worker_that_cannot_confine_itself_sees_no_frame(
         FaceProcess(48, 64)
 
 
+def test_a_damaged_model_is_said_at_once_and_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = tmp_path / "python"
+    worker.write_text(
+        f"#!{sys.executable}\n"
+        + textwrap.dedent(
+            f"""
+            import sys
+            sys.argv = ["face_worker", *sys.argv[-4:]]
+            open({str(tmp_path / "starts")!r}, "a").write("start\\n")
+            from mien_client import landmarks
+            from mien_client.face_worker import main
+            landmarks.ASSET_SHA256 = "0" * 64
+            sys.exit(main())
+            """
+        )
+    )
+    worker.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(worker))
+    with pytest.raises(ConfinementError, match="model asset is damaged"):
+        FaceProcess(48, 64)
+    assert (tmp_path / "starts").read_text() == "start\n"
+
+
+def test_an_agent_that_is_gone_ends_a_worker_that_hangs() -> None:
+    """The worker that looks at a frame for ever does not see its pipe close; a thread beside it does."""
+    code = """
+        import os, sys, threading, time
+        from mien_client.face_worker import _end_with_the_agent
+        threading.Thread(target=_end_with_the_agent, daemon=True).start()
+        print("hangs", flush=True)
+        while True:
+            time.sleep(60)
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == b"hangs\n"
+        assert worker.poll() is None
+        worker.stdin.close()
+        assert worker.wait(timeout=20) == 0
+
+
 def test_a_worker_that_does_not_start_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(ConfinementError, match=r"ended unexpectedly \(status 1\) before its first frame"):
@@ -310,16 +353,17 @@ def _traced(strace: str, folder: Path) -> Path:
 
 
 def test_seen_from_outside_the_worker_reaches_no_network_and_writes_no_file(
-    tmp_path: Path, astronaut: Image, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, face_video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The real worker on real frames, with MediaPipe and all its libraries, under strace."""
+    """The real worker over a whole clip, with MediaPipe and all its libraries, under strace."""
     strace = shutil.which("strace")
     if strace is None or subprocess.run([strace, "-f", "true"], capture_output=True).returncode:
         pytest.skip("strace is not installed, or may not trace here")
     monkeypatch.setattr(sys, "executable", str(_traced(strace, tmp_path)))
-    with FaceProcess(*SHAPE) as face:
-        seen = list(face.analyse(film([astronaut] * 5)))
-    assert all(observation.state == FaceState.SEEN for observation in seen)
+    with FaceProcess(*SHAPE) as face, open_source(face_video) as source:
+        seen = list(face.analyse(source.frames()))
+    assert {observation.state for observation in seen} == {FaceState.SEEN}
+    assert len(seen) == 76
 
     calls = [
         line.split(" ", 1) for path in tmp_path.glob("trace.*") for line in path.read_text().splitlines()
@@ -337,6 +381,9 @@ def test_seen_from_outside_the_worker_reaches_no_network_and_writes_no_file(
     )
     assert [call for call in attempts if not re.search(r"= -1 E(PERM|NOSYS)|= \?$", call)] == []
     assert any("face_landmarker.task" in call for call in after), "the model was read before the confinement"
+    before = [call for at, call in calls if float(at) < confined_at]
+    assert not [call for call in before if "mediapipe" in call and "O_RDONLY" in call and "= -1" not in call]
+    assert any("libmediapipe.so" in call for call in after)
 
 
 def test_a_stopped_process_ends_the_analysis_at_once_and_is_not_replaced(astronaut: Image) -> None:
