@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from mien_common.errors import ConfinementError, MienError, StorageError
@@ -19,7 +20,7 @@ from mien_common.errors import ConfinementError, MienError, StorageError
 from .face_seat import FaceSeat
 from .ingest import Choices, Ingested, Report, announced_frames, ingest_recording, why_skipped
 from .known_recordings import AlreadyHereError, BeingIngestedError, KnownRecordings
-from .recordings import Recording
+from .recordings import Recording, probably_twins
 from .site import Site
 
 log = logging.getLogger(__name__)
@@ -140,9 +141,15 @@ class _Crew:
         self._stopping = threading.Event()
         self._workers: list[tuple[threading.Thread, FaceSeat]] = []
         self._first_frame_at: float | None = None
+        # Of the same content twice the one with ratings goes first, and the other waits for its end.
+        self._ended = [threading.Event() for _ in recordings]
+        groups = probably_twins(recordings)
+        self._after = {later: earlier for twins in groups for earlier, later in pairwise(twins)}
+        self._waiting = {place: rank for twins in groups for rank, place in enumerate(twins)}
 
     def start(self, workers: int) -> None:
-        for index in range(len(self._recordings)):
+        # Those that wait for another come behind it in the queue, so that none waits for ever.
+        for index in sorted(range(len(self._recordings)), key=lambda place: self._waiting.get(place, 0)):
             self._jobs.put(index)
         for _ in range(workers):
             seat = FaceSeat(self._choices.confined)
@@ -206,16 +213,19 @@ class _Crew:
                 progress.in_work = True
                 notes: list[str] = []
                 try:
-                    result = self._result(self._recordings[index], progress, seat, notes)
+                    result = self._result(index, progress, seat, notes)
                 except _Stopped:
                     return
                 finally:
                     progress.in_work = False
+                self._ended[index].set()
                 self._results.put((index, Finished(self._recordings[index], result, tuple(notes))))
 
     def _result(
-        self, recording: Recording, progress: _Progress, seat: FaceSeat, notes: list[str]
+        self, index: int, progress: _Progress, seat: FaceSeat, notes: list[str]
     ) -> Ingested | Skipped | Failed:
+        recording = self._recordings[index]
+
         def advance(done: int, expected: int) -> None:
             self._check_on()
             if self._first_frame_at is None:
@@ -223,6 +233,7 @@ class _Crew:
             progress.done, progress.expected = done, expected or progress.expected
 
         try:
+            self._wait_for_twin(index)
             report = Report(advance, self._check_on, notes.append)
             return ingest_recording(self._site, recording, self._choices, self._known, seat, report)
         except AlreadyHereError as error:
@@ -242,6 +253,11 @@ class _Crew:
         except Exception as error:  # whatever broke, the other recordings shall not suffer from it
             log.exception("ingest broke recording=%s", recording.path)
             return Failed(f"{type(error).__name__}: {error}. This is a fault of Mien; please report it.")
+
+    def _wait_for_twin(self, index: int) -> None:
+        if index in self._after:
+            while not self._ended[self._after[index]].wait(TICK_S):
+                self._check_on()
 
     def _check_on(self) -> None:
         if self._stopping.is_set():

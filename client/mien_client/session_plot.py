@@ -64,6 +64,8 @@ _POSE: Final = {
     "pose_Ry": ("yaw (to the image's right +)", "#E69F00", "-"),
     "pose_Rz": ("roll (counter-clockwise +)", "#000000", ":"),
 }
+_LONGEST_NAME: Final = 90
+_MINUTE_STEPS_S: Final = (30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)
 _MOST_POINTS: Final = 2000
 """Of a trace: as many as a picture this wide can show."""
 
@@ -151,7 +153,7 @@ def draw_session(session: Session, affect: Affect | None, lag_s: float | None, f
     from matplotlib import pyplot
 
     features, with_affect = session.features, session.ratings is not None or affect is not None
-    heights = [0.28, 7.2, 1.5] + [1.5, 1.5] * with_affect
+    heights = [0.28, 6.8, 1.5] + [1.5, 1.5] * with_affect
     look: dict[Any, Any] = {
         "svg.fonttype": "none",
         "svg.hashsalt": "mien",
@@ -173,7 +175,7 @@ def draw_session(session: Session, affect: Affect | None, lag_s: float | None, f
         _draw_pose(axes[2], features)
         if with_affect:
             _draw_affect(axes[3:5], session, affect, lag_s)
-        _title(figure, session, affect)
+        _title(axes[0], session, affect)
         _time_axis(axes[-1], float(features.time_s[-1]))
         for axis in axes[1:]:
             axis.spines[["top", "right"]].set_visible(False)
@@ -186,19 +188,22 @@ def draw_session(session: Session, affect: Affect | None, lag_s: float | None, f
     return picture.getvalue()
 
 
-def _title(figure: Any, session: Session, affect: Affect | None) -> None:
+def _title(axis: Any, session: Session, affect: Affect | None) -> None:
     record = session.record
     shares = seen_in_words(shares_of(record.seconds))
     by = {"mediapipe": "", "openface": " (OpenFace)", "py-feat": " (py-feat)"}[record.features_from]
     # A file's name stands in the title: any bytes, and dollar signs that mean no formula.
     name = record.source_name.encode(errors="replace").decode()
-    lines = [f"{name}{by}, {shares}"]
-    if affect is not None:
-        lines.append(affect.model)
-    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=11, parse_math=False)
+    shown = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    axis.set_title(f"{shown}{by}", loc="left", fontsize=12, pad=40, parse_math=False)
+    said = [shares] + ([affect.model] if affect is not None else [])
+    axis.annotate(
+        "; ".join(said), (0, 1), (0, 24), "axes fraction", "offset points", color="0.25", parse_math=False
+    )
 
 
 def _draw_states(axis: Any, features: Features) -> None:
+    from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     for state in FaceState:
@@ -206,21 +211,27 @@ def _draw_states(axis: Any, features: Features) -> None:
         axis.broken_barh(
             [(start, end - start) for start, end in spans], (0, 1), color=STATE_COLOURS[state], linewidth=0
         )
-    for moment in features.time_s[1:][np.diff(features.face) != 0]:
-        axis.axvline(moment, color="white", linewidth=2.2)
-        axis.axvline(moment, color="black", linewidth=0.8)
-    present = [state for state in FaceState if (features.state == state).any()]
-    patches = [
-        Patch(
-            facecolor=STATE_COLOURS[state],
-            label=f"face {WORDS[state]}" if state == FaceState.SEEN else WORDS[state],
-        )
-        for state in present
+    switches = features.time_s[1:][np.diff(features.face) != 0]
+    for moment in switches:
+        axis.axvline(moment, color="white", linewidth=2.4)
+        axis.axvline(moment, color="black", linewidth=0.9)
+    handles: list[Any] = [
+        Patch(facecolor=STATE_COLOURS[state], label="face seen" if state == FaceState.SEEN else WORDS[state])
+        for state in FaceState
+        if (features.state == state).any()
     ]
+    if len(switches):
+        handles.append(Line2D([], [], color="black", linewidth=0.9, label="another face"))
     axis.legend(
-        handles=patches, loc="lower left", bbox_to_anchor=(0, 1.05), ncols=7, frameon=False,
-        handlelength=1.2, columnspacing=1.2, borderaxespad=0,
-    )  # fmt: skip
+        handles=handles,
+        loc="lower left",
+        bbox_to_anchor=(0, 1.05),
+        ncols=8,
+        frameon=False,
+        handlelength=1.2,
+        columnspacing=1.2,
+        borderaxespad=0,
+    )
     axis.set_yticks([])
     axis.spines[:].set_visible(False)
     axis.tick_params(bottom=False)
@@ -306,10 +317,12 @@ def _shade_missing(axis: Any, features: Features) -> None:
 
 
 def _time_axis(axis: Any, end_s: float) -> None:
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, MultipleLocator
 
     axis.set_xlim(0, max(end_s, 0.04))
     if end_s >= 300:
+        step_s = next((step for step in _MINUTE_STEPS_S if end_s / step <= 10), _MINUTE_STEPS_S[-1])
+        axis.xaxis.set_major_locator(MultipleLocator(step_s))
         axis.xaxis.set_major_formatter(FuncFormatter(lambda s, _: f"{int(s) // 60}:{int(s) % 60:02d}"))
         axis.set_xlabel("time (min:s); shaded: not used by a model")
     else:
