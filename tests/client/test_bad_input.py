@@ -142,7 +142,7 @@ def test_what_cannot_be_used_is_refused_in_a_sentence_and_leaves_nothing(
         "pipe.mp4": "is not a file",
         "pipe.csv": "is not a file",
         "one.avi": "shows too little of a face",
-        "small.avi": "small face 100 %",
+        "small.avi": "too small 100 %",
         "circle.mp4": "Too many levels of symbolic links",
         "absent.mp4": "there is no file",
     }
@@ -154,6 +154,10 @@ def test_what_cannot_be_used_is_refused_in_a_sentence_and_leaves_nothing(
         assert part in results[name]["error"], name
         assert name in errors
     assert list(site.sessions.iterdir()) == []
+    status, _, errors = ingest(tmp_path / "text.mp4", Path("rtsp://lab:secret@camera/face"))
+    assert status == 1
+    assert "a network stream has no end" in errors
+    assert "secret" not in errors
     status, _, errors = ingest(tmp_path / "empty")
     assert status == 1
     assert "holds no video" in errors

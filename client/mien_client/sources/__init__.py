@@ -8,8 +8,17 @@ at a time, for the face process. Never leaves: a pixel, to any disk; a camera's 
             ...
 """
 
-from .opening import Spec, needs_network, open_source
+from .opening import ADDRESS_FOR_FILE, Spec, is_address, needs_network, open_source
 from .raw_frames import RawFormat
 from .source import Say, Source
 
-__all__ = ["RawFormat", "Say", "Source", "Spec", "needs_network", "open_source"]
+__all__ = [
+    "ADDRESS_FOR_FILE",
+    "RawFormat",
+    "Say",
+    "Source",
+    "Spec",
+    "is_address",
+    "needs_network",
+    "open_source",
+]

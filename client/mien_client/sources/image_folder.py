@@ -162,7 +162,7 @@ def _content(picture: Path) -> bytes:
     """The file's bytes; none where it cannot be read, or is larger than any picture."""
     try:
         with picture.open("rb") as file:
-            content = file.read(_LARGEST_BYTES + 1)
+            size_bytes = os.fstat(file.fileno()).st_size
+            return file.read(size_bytes) if size_bytes <= _LARGEST_BYTES else b""
     except OSError:
         return b""
-    return content if len(content) <= _LARGEST_BYTES else b""

@@ -11,9 +11,8 @@ from typing import Any, Final, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-# OpenCV reads these when it loads: our own errors say what is wrong, its chatter does not, and may
-# quote an address with its password. A camera that sends nothing is lost after seconds.
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+# OpenCV reads these when it first opens something: our own errors say what is wrong, FFmpeg's chatter
+# does not, and may quote an address with its password. A camera that sends nothing is lost after seconds.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "5")
 
@@ -30,14 +29,21 @@ class Capture(Protocol):
     def release(self) -> None: ...
 
 
+def quiet_opencv() -> Any:
+    """OpenCV, told to keep its warnings to itself, whoever loaded it first."""
+    import cv2
+
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    return cv2
+
+
 def open_capture(name: str, timeout_s: float, options: str | None = None) -> Any:
     """OpenCV's decoder for a file or address by FFmpeg; whether it opened is for the caller to ask.
 
     The back end is named so that OpenCV never tries the name as a pattern of images or a pipeline.
     ``options`` are FFmpeg's, as OpenCV writes them: ``name;value|name;value``.
     """
-    import cv2
-
+    cv2 = quiet_opencv()
     timeout_ms = round(1000 * timeout_s)
     if options is not None:
         os.environ[_OPTIONS] = options
@@ -49,8 +55,7 @@ def open_capture(name: str, timeout_s: float, options: str | None = None) -> Any
 
 def open_camera(device: str) -> Any:
     """OpenCV's capture of a camera by Video4Linux."""
-    import cv2
-
+    cv2 = quiet_opencv()
     return cv2.VideoCapture(device, cv2.CAP_V4L2)
 
 
@@ -103,8 +108,7 @@ class FrameBuffer:
 
 def decode_picture(content: bytes) -> NDArray[np.uint8] | None:
     """(height, width, 3) of a picture file's bytes, upright as its Exif note says; None where it is none."""
-    import cv2
-
+    cv2 = quiet_opencv()
     if not content:
         return None
     try:

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
-from mien_common.errors import SettingsError
+from mien_common.errors import SettingsError, VideoError
 from mien_common.files import is_there
 
 from ..frame_memory import overwrite_freed_memory
@@ -25,6 +25,10 @@ from .video_file import open_video_file
 Spec = str | Path
 """A :class:`Path` always names a file or folder, also one called ``0`` or ``-``."""
 
+ADDRESS_FOR_FILE: Final = (
+    "a network stream has no end and cannot be taken as a file. Watch it with `mien agent watch`, or save it "
+    "and give the file."
+)
 _log = logging.getLogger(__name__)
 _ADDRESS: Final = re.compile(r"\s*[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
 
@@ -60,7 +64,12 @@ def open_source(
 
 def needs_network(spec: Spec) -> bool:
     """Whether frames of ``spec`` come over the network; for all others the network can be given up."""
-    return isinstance(spec, str) and _is_address(spec)
+    return isinstance(spec, str) and is_address(spec)
+
+
+def is_address(spec: Spec) -> bool:
+    """Whether it reads like ``rtsp://…`` and is no file's name; it may hold a login, so do not quote it."""
+    return _ADDRESS.match(str(spec)) is not None and not os.path.exists(spec)  # noqa: PTH110  # never raises
 
 
 def _opener(
@@ -78,20 +87,17 @@ def _opener(
         raise SettingsError(
             "--raw is the size of frames on standard input. Give - as the source, or drop it."
         )
-    if isinstance(spec, str) and _is_address(spec):
+    if isinstance(spec, str) and is_address(spec):
         if rate_hz is not None:
             raise SettingsError("a network stream has a rate of its own. Leave the rate out.")
         return open_network_stream(spec, say)
     if isinstance(spec, str) and (device := camera_device(spec)) is not None:
         return open_camera(device, rate_hz, say)
+    if is_address(spec):
+        raise VideoError(ADDRESS_FOR_FILE)
     path = Path(spec)
     if is_there(path) and path.is_dir():
         return open_image_folder(path, rate_hz, say)
     if rate_hz is not None:
         raise SettingsError(f"{path} has time stamps of its own. Leave the rate out.")
     return open_video_file(path)
-
-
-def _is_address(spec: str) -> bool:
-    """Whether it reads like ``rtsp://…`` and is no file's name."""
-    return _ADDRESS.match(spec) is not None and not os.path.exists(spec)  # noqa: PTH110  # never raises

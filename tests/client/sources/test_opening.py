@@ -33,6 +33,7 @@ def test_only_addresses_need_the_network(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_path_is_always_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert refused(Path("0")) == "there is no file 0."
+    assert "secret" not in refused(Path("rtsp://lab:secret@camera/face"))
     assert refused(Path("-")) == "there is no file -."
     assert "there is no camera /dev/video973" in refused("973")
 

@@ -297,6 +297,22 @@ def test_frames_of_any_size_come_as_they_are(
         assert [frame.bgr.shape for frame in video.frames()] == [(size[1], size[0], 3)] * 3
 
 
+def test_a_picture_that_is_resized_midway_is_scaled_to_the_first_size(
+    tmp_path: Path, ffmpeg: Callable[..., None]
+) -> None:
+    """Browsers record calls like that."""
+    content = b""
+    for number, size in enumerate(("64x48", "128x48", "32x24")):
+        arguments = ("-f", "lavfi", "-i", f"testsrc=size={size}:rate=25:duration=1", "-c:v", "mpeg2video")
+        ffmpeg(*arguments, "-output_ts_offset", str(number), tmp_path / "part.ts")
+        content += (tmp_path / "part.ts").read_bytes()
+    (tmp_path / "film.ts").write_bytes(content)
+    with open_video_file(tmp_path / "film.ts") as video:
+        sizes = [frame.bgr.shape[1::-1] for frame in video.frames() if frame.bgr.any()]
+    assert set(sizes) == {(64, 48)}
+    assert len(sizes) > 70  # FFmpeg loses a frame at each change
+
+
 def test_grey_and_see_through_films_come_in_colour_channels(tmp_path: Path, astronaut: Picture) -> None:
     small = Image.fromarray(np.ascontiguousarray(astronaut[::8, ::8, ::-1]))
     for mode in ("L", "LA", "RGBA", "P"):
