@@ -1,48 +1,50 @@
-"""AU-like intensities and head rotation from landmarks and blendshapes. Runs inside the face process.
+"""AU-like intensities and head rotation from landmarks. Runs inside the face process.
 
 Enters: one :class:`~mien_client.landmarks.Face`. Leaves: 20 numbers in the order of
-``schema.STATIC_CHANNELS``. Never leaves: landmarks and blendshapes, from which a person can be
-recognised far better than from these.
+``schema.STATIC_CHANNELS``. Never leaves: landmarks, from which a person can be recognised far better
+than from these.
 
-They are *AU-like*, never AUs: no certified coder has rated them. MediaPipe's blendshapes carry
-AU 1, 2, 4, 5, 7, 10, 12, 20, 23, 25, 26 and 45. Geometry carries AU 6, 9 and 15, because the
-cheekSquint and noseSneer blendshapes are dead and mouthFrown nearly so. AU 14 and 17 follow their
-blendshapes (mouthDimple, mouthShrugLower) and are experimental. Definitions of the units:
-Ekman & Friesen, *Facial Action Coding System* (1978).
+They are *AU-like*, never AUs: no certified coder has rated them. All 17 are geometry, defined in
+:mod:`mien_client.unit_definitions` on a face that is turned to the front and brought to one size.
+MediaPipe's blendshapes are not used: they are worked out from the same landmarks; cheekSquint, noseSneer
+and mouthFrown hardly move at all, and eyeWide, browDown, mouthPress and mouthDimple change more with a turn
+of the head than with the face.
 """
 
-from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien_client.landmarks import Face
+from mien_client.unit_definitions import MEASURES, UNIT_DEFINITIONS
 from mien_common.schema import AU_CHANNELS, STATIC_CHANNELS
 
 MAX_INTENSITY: Final = 5.0
 
-EXPERIMENTAL: Final[tuple[str, ...]] = ("AU14_r", "AU17_r")
-"""Channels that do not pass the directed test; left out of the model by default."""
+EXPERIMENTAL: Final[tuple[str, ...]] = ("AU14_r",)
+"""Channels that do not pass the directed test; left out of the model. AU14 can't be told from a pulled or
+stretched mouth: a dimple is a shadow, and the landmarker draws no shadows."""
 
-_OUTER_EYE_CORNERS: Final = (33, 263)
-_INNER_EYE_CORNERS: Final = (133, 362)
-_LIP_CORNERS: Final = (61, 291)
-_LIP_CENTRES: Final = (13, 14)
-_LOWER_LIDS: Final = (145, 374)
-_CHEEKS: Final = (50, 280)
-_NOSE_WINGS: Final = (129, 358)
-
-# Ends of each geometric measure, in eye distances: (at rest, fully shown). They enclose the 5th to
-# 95th percentiles of 18 clips of seven people (cheek .27-.36, nose .38-.45, corner -.09-.04).
-_CHEEK_RAISE_RANGE: Final = (0.36, 0.24)
-"""Lower lid to cheek: it shortens as the cheek rises."""
-_NOSE_WRINKLE_RANGE: Final = (0.46, 0.34)
-"""Inner eye corner to nose wing: it shortens as the nose wrinkles."""
-_CORNER_DROP_RANGE: Final = (-0.01, 0.07)
-"""Lip corners below the middle of the inner lips."""
-
-_Blendshapes = Mapping[str, float]
+# What stays with the skull whatever the face does, in MediaPipe's canonical face model (eye corners,
+# bridge of the nose, temples, top of the forehead), and how much each point is believed. The pose matrix
+# would not do: it also leans on nose wings, cheeks and jaw, so a dropped jaw would nod the head.
+_ANCHORS: Final = (33, 133, 362, 263, 168, 6, 197, 127, 356, 10)
+_ANCHORS_AT: Final = np.array(
+    [
+        (-0.5000, 0.2996, 0.3569),
+        (-0.2088, 0.2907, 0.4226),
+        (0.2088, 0.2907, 0.4226),
+        (0.5000, 0.2996, 0.3569),
+        (0.0, 0.3679, 0.5889),
+        (0.0, 0.2782, 0.6510),
+        (0.0, 0.1944, 0.7104),
+        (-0.8708, 0.2660, -0.2255),
+        (0.8708, 0.2660, -0.2255),
+        (0.0, 0.9292, 0.5040),
+    ]
+)
+_TRUST: Final = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.3, 0.3, 0.3])
 
 
 def measure(face: Face) -> NDArray[np.float32]:
@@ -54,21 +56,15 @@ def measure(face: Face) -> NDArray[np.float32]:
     in radians (zero when the face looks into the camera). Raw: signed and not clipped, 0 for an average
     resting face, 5 for the maximum; the person's own neutral is subtracted elsewhere.
     """
-    points = canonical_points(face)
-    intensities = [_intensity_from_shape(rule(face.blendshapes)) for rule in _FROM_BLENDSHAPES.values()]
-    by_name = dict(zip(_FROM_BLENDSHAPES, intensities, strict=True))
-    by_name |= {name: rule(points) for name, rule in _FROM_GEOMETRY.items()}
-    values = [by_name[name] for name in AU_CHANNELS] + list(rotation_angles(face.rotation))
-    return np.array(values, np.float32)
+    values = np.empty(len(STATIC_CHANNELS), np.float32)
+    values[: len(AU_CHANNELS)] = _WEIGHTS @ _turned(face, _USED).ravel() - _REST
+    values[len(AU_CHANNELS) :] = rotation_angles(face.rotation)
+    return values
 
 
 def canonical_points(face: Face) -> NDArray[np.float64]:
     """(478, 3) landmarks turned to face the camera; x right, y up; one eye distance is 1."""
-    camera = face.points.astype(np.float64) * (1.0, -1.0, -1.0)
-    turned = (camera - camera.mean(axis=0)) @ face.rotation.astype(np.float64)
-    outer = turned[list(_OUTER_EYE_CORNERS)]
-    scaled: NDArray[np.float64] = turned / max(float(np.linalg.norm(outer[0] - outer[1])), 1e-6)
-    return scaled
+    return _turned(face, np.arange(len(face.points)))
 
 
 def rotation_angles(rotation: NDArray[np.float32]) -> tuple[float, float, float]:
@@ -79,67 +75,51 @@ def rotation_angles(rotation: NDArray[np.float32]) -> tuple[float, float, float]
     return float(pitch), float(yaw), float(roll)
 
 
-def _sides(shapes: _Blendshapes, name: str) -> float:
-    return (shapes[f"{name}Left"] + shapes[f"{name}Right"]) / 2
+def _turned(face: Face, indices: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Some landmarks where the similarity puts them that brings the anchors nearest to the canonical face.
+
+    Weighted orthogonal Procrustes with scale (Umeyama, 1991).
+    """
+    camera = face.points.astype(np.float64) * _CAMERA_AXES
+    anchors = camera[_ANCHOR_INDEX]
+    middle = _SHARE @ anchors
+    centred = anchors - middle
+    left, stretch, right = np.linalg.svd((centred * _SHARE[:, None]).T @ _ANCHORS_CENTRED)
+    mirror = np.array([1.0, 1.0, 1.0 if np.linalg.det(left @ right) > 0 else -1.0])
+    size = float(_SHARE @ np.square(centred).sum(axis=1))
+    scale = float(stretch @ mirror) / max(size, 1e-12)
+    turned: NDArray[np.float64] = scale * (camera[indices] - middle) @ ((left * mirror) @ right)
+    turned += _ANCHORS_MIDDLE
+    return turned
 
 
-def _lips_tight(shapes: _Blendshapes) -> float:
-    return max((shapes["mouthRollLower"] + shapes["mouthRollUpper"]) / 2, _sides(shapes, "mouthPress"))
+_CAMERA_AXES: Final = np.array([1.0, -1.0, -1.0])
+_ANCHOR_INDEX: Final = np.array(_ANCHORS)
+_SHARE: Final = _TRUST / _TRUST.sum()
+_ANCHORS_MIDDLE: Final = _SHARE @ _ANCHORS_AT
+_ANCHORS_CENTRED: Final = _ANCHORS_AT - _ANCHORS_MIDDLE
+_USED: Final = np.array(sorted({index for _, indices in MEASURES.values() for index in indices}))
 
 
-def _lips_apart(shapes: _Blendshapes) -> float:
-    return max(shapes["jawOpen"], (_sides(shapes, "mouthLowerDown") + _sides(shapes, "mouthUpperUp")) / 2)
+def _term(measure_name: str) -> NDArray[np.float64]:
+    """(used landmarks, 3) weights that make one measure of turned landmarks."""
+    axis, indices = MEASURES[measure_name]
+    weights = np.zeros((len(_USED), 3))
+    for place, index in enumerate(indices):
+        side = (-1.0) ** (place + 1) if axis == "x" else 1.0  # image-left first: half of right minus left
+        weights[np.searchsorted(_USED, index), "xyz".index(axis)] += side / len(indices)
+    return weights
 
 
-_FROM_BLENDSHAPES: Final[Mapping[str, Callable[[_Blendshapes], float]]] = {
-    "AU01_r": lambda shapes: shapes["browInnerUp"],
-    "AU02_r": lambda shapes: _sides(shapes, "browOuterUp"),
-    "AU04_r": lambda shapes: _sides(shapes, "browDown"),
-    "AU05_r": lambda shapes: _sides(shapes, "eyeWide"),
-    "AU07_r": lambda shapes: _sides(shapes, "eyeSquint"),
-    "AU10_r": lambda shapes: _sides(shapes, "mouthUpperUp"),
-    "AU12_r": lambda shapes: _sides(shapes, "mouthSmile"),
-    "AU14_r": lambda shapes: _sides(shapes, "mouthDimple"),
-    "AU17_r": lambda shapes: shapes["mouthShrugLower"],
-    "AU20_r": lambda shapes: _sides(shapes, "mouthStretch"),
-    "AU23_r": _lips_tight,
-    "AU25_r": _lips_apart,
-    "AU26_r": lambda shapes: shapes["jawOpen"],
-    "AU45_r": lambda shapes: _sides(shapes, "eyeBlink"),
-}
+def _compiled() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """All units as one matrix on turned landmarks, (17, used · 3), and their values at rest, (17,)."""
+    rows, rests = [], []
+    for name in AU_CHANNELS:
+        unit = UNIT_DEFINITIONS[name]
+        per_length = MAX_INTENSITY / (unit.full - unit.rest)
+        rows.append(sum(weight * _term(term).ravel() for term, weight in unit.weights.items()) * per_length)
+        rests.append(unit.rest * per_length)
+    return np.array(rows), np.array(rests)
 
 
-def _cheek_raise(points: NDArray[np.float64]) -> float:
-    return _between(_height(points, _LOWER_LIDS) - _height(points, _CHEEKS), _CHEEK_RAISE_RANGE)
-
-
-def _nose_wrinkle(points: NDArray[np.float64]) -> float:
-    corners, wings = points[list(_INNER_EYE_CORNERS)], points[list(_NOSE_WINGS)]
-    return _between(float(np.linalg.norm(corners - wings, axis=1).mean()), _NOSE_WRINKLE_RANGE)
-
-
-def _corner_drop(points: NDArray[np.float64]) -> float:
-    return _between(_height(points, _LIP_CENTRES) - _height(points, _LIP_CORNERS), _CORNER_DROP_RANGE)
-
-
-_FROM_GEOMETRY: Final[Mapping[str, Callable[[NDArray[np.float64]], float]]] = {
-    "AU06_r": _cheek_raise,
-    "AU09_r": _nose_wrinkle,
-    "AU15_r": _corner_drop,
-}
-
-if set(_FROM_BLENDSHAPES) | set(_FROM_GEOMETRY) != set(AU_CHANNELS):  # a mistake here would shift columns
-    raise AssertionError(f"the rules do not cover {STATIC_CHANNELS}")
-
-
-def _height(points: NDArray[np.float64], indices: tuple[int, ...]) -> float:
-    return float(points[list(indices), 1].mean())
-
-
-def _intensity_from_shape(score: float) -> float:
-    return score * MAX_INTENSITY
-
-
-def _between(value: float, rest_to_full: tuple[float, float]) -> float:
-    rest, full = rest_to_full
-    return (value - rest) / (full - rest) * MAX_INTENSITY
+_WEIGHTS, _REST = _compiled()

@@ -133,7 +133,7 @@ def _brow_lower(stage: Stage, grid: Floats) -> Floats:
 
 def _upper_lid_raise(stage: Stage, grid: Floats) -> Floats:
     """AU5: the upper lid retracts by some 2 mm and shows more of the eyeball."""
-    return -0.36 * _upper_lid_fall(stage, grid)
+    return -0.40 * _upper_lid_fall(stage, grid)
 
 
 def _cheek_raise(stage: Stage, grid: Floats) -> Floats:
@@ -145,7 +145,7 @@ def _cheek_raise(stage: Stage, grid: Floats) -> Floats:
         field += bump(stage, grid, corner, (0.10, 0.10), (-side * 0.014, 0.006))
     field[:, :, 1] *= 0.25 + 0.75 * below_eyes(stage, grid)
     field[:, :, 1] *= 1.0 - _below_mouth(stage, grid)
-    return field + 0.30 * _lower_lid_rise(stage, grid)
+    return field + 0.38 * _lower_lid_rise(stage, grid)
 
 
 def _lid_tighten(stage: Stage, grid: Floats) -> Floats:
@@ -250,7 +250,7 @@ def _lips_part(stage: Stage, grid: Floats) -> Floats:
     offset = grid[:, :, 1] - (upper + lower) / 2
     apart = np.clip(offset / half, -1.0, 1.0)
     beyond = np.maximum(np.abs(offset) - half, 0.0) / EYE_DISTANCE
-    push = np.where(offset > 0, 0.065, 0.022) * np.exp(-np.square(beyond / np.where(offset > 0, 0.14, 0.10)))
+    push = np.where(offset > 0, 0.078, 0.026) * np.exp(-np.square(beyond / np.where(offset > 0, 0.14, 0.10)))
     return _vertical(apart * push * across)
 
 
@@ -286,7 +286,7 @@ _OPENINGS: Final[Mapping[int, Callable[[Stage, Floats], Floats]]] = {25: _lips_p
 UNITS: Final = tuple(sorted({**_DRAWN, **_OPENINGS}))
 """The action units that can be driven, by their FACS numbers, in the order of the schema."""
 
-_LIPS_PARTED: Final[Mapping[int, float]] = {10: 0.04, 17: -0.03, 23: -0.03, 25: 0.087, 26: 0.18}
+_LIPS_PARTED: Final[Mapping[int, float]] = {10: 0.04, 17: -0.03, 23: -0.03, 25: 0.104, 26: 0.18}
 """How far a unit at weight 1 parts the lips: light falls between them."""
 
 
