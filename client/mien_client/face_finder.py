@@ -114,7 +114,7 @@ class FaceFinder:
             self._shape, self._window, self._last = rgb.shape, None, None
             self._in_sight, self._doubtful = False, 0
         face = self._tracker.find(rgb, timestamp_ms, self._window) or self._search(rgb, timestamp_ms)
-        if face is None:
+        if face is None or not (self._in_sight or self._confirmed(face, rgb)):
             self._window, self._in_sight, self._doubtful = None, False, 0
             return None
         followed, before = self._in_sight, self._face
@@ -151,6 +151,11 @@ class FaceFinder:
             return None
         self._window = window
         return face
+
+    def _confirmed(self, face: Face, rgb: NDArray[np.uint8]) -> bool:
+        """Whether the detector, looking closely, agrees with the landmarker about a face found anew."""
+        box = _box(face)
+        return any(near.holds(box.x, box.y) for near in self._missed.about(rgb, box))
 
     def _keep_in_window(self, box: FaceBox) -> None:
         """Move the window when the face nears its edge or no longer fits; the next frame sees it."""

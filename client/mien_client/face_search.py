@@ -77,6 +77,12 @@ class MissedFaces:
         return max(boxes, key=lambda box: box.side, default=None)
 
 
+    def about(self, rgb: NDArray[np.uint8], box: FaceBox) -> list[FaceBox]:
+        """The sure faces close about a place."""
+        window = window_about(box.x, box.y, box.side * self._limits.window_sides, rgb.shape)
+        return boxes_in(self._detector, rgb, window, self._limits)
+
+
 class LargerFaces:
     """Looks, rarely, for a face that is clearly larger than the one followed."""
 
