@@ -89,6 +89,15 @@ def test_no_more_is_taken_than_is_needed() -> None:
     assert len(taken) == 751
 
 
+def test_a_frame_that_misses_a_unit_is_left_out() -> None:
+    partly = [resting(number) for number in range(300)]
+    for observation in partly[10:20]:
+        observation.values[4] = np.nan
+    found = measure(partly)
+    assert found.frames == 251
+    assert np.isfinite(found.neutral).all()
+
+
 def test_who_sits_down_late_is_waited_for() -> None:
     late = [nothing_seen(number / 25, FaceState.NO_FACE) for number in range(375)]
     assert measure([*late, *(resting(number) for number in range(375, 800))]).frames == 250
