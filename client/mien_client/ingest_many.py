@@ -105,13 +105,17 @@ def ingest_many(
         crew = _Crew(site, recordings, choices, known)
         try:
             crew.start(min(workers, len(recordings)))
+            shown = time.monotonic()
             for _ in recordings:
                 while (finished := crew.next_finished(TICK_S)) is None:
                     show(crew.standing())
                 take(finished)
-                show(crew.standing())
+                if time.monotonic() - shown > TICK_S:  # not for each of a thousand that are skipped
+                    shown = time.monotonic()
+                    show(crew.standing())
                 if isinstance(finished.result, Failed) and finished.result.for_all:
-                    return
+                    break
+            show(crew.standing())
         finally:
             crew.stop()
 

@@ -71,9 +71,8 @@ def _all_at_once(content: bytes) -> Ratings | None:
     except pa.ArrowException:
         return None
     values = np.stack([column.to_numpy() for column in table.columns], axis=1)
-    # NaN fails each of these comparisons.
-    rising = len(values) >= 2 and bool((np.diff(values[:, 0]) > 0).all())
-    if not (rising and np.isfinite(values[:, 0]).all() and (np.abs(values[:, 1:]) <= 1.0).all()):
+    within = np.isfinite(values[:, 0]).all() and (np.abs(values[:, 1:]) <= 1.0).all()  # NaN is not
+    if len(values) < 2 or not within or (np.diff(values[:, 0]) <= 0).any():
         return None
     return Ratings(values[:, 0], values[:, 1:])
 
