@@ -66,6 +66,9 @@ class FaceChild:
         finally:
             os.close(memory)
         self._frames: NDArray[np.uint8] = np.frombuffer(self._memory, np.uint8)
+        self._unread = b""
+        self._poll = select.poll()  # unlike select(), it takes any descriptor
+        self._poll.register(_pipe(self._process.stdout), select.POLLIN)
 
     @property
     def pid(self) -> int:
@@ -99,7 +102,7 @@ class FaceChild:
             It ended without a word.
         """
         if not self.is_ready:
-            if not self._answers_within(deadline_s):
+            if not self._poll.poll(1000 * deadline_s):
                 return False
             payload = self.receive(READY, deadline_s=5.0)
             self.confinement = json.loads(payload)
@@ -143,21 +146,17 @@ class FaceChild:
             self._frames[start : start + self._touched_bytes] = 0
 
     def _read(self, size: int, end: float) -> bytes:
-        pipe, content = _pipe(self._process.stdout), b""
-        while len(content) < size:
-            if not self._answers_within(max(end - time.monotonic(), 0.0)):
+        """The next ``size`` bytes; what came with them is kept for the next call."""
+        while len(self._unread) < size:
+            if not self._poll.poll(1000 * max(end - time.monotonic(), 0.0)):
                 self.kill()
                 raise FaceProcessDiedError("the face process did not answer in time and was ended")
-            piece = os.read(pipe.fileno(), size - len(content))
+            piece = os.read(_pipe(self._process.stdout).fileno(), PAYLOAD_LIMIT_BYTES)
             if not piece:
                 raise self._died()
-            content += piece
+            self._unread += piece
+        content, self._unread = self._unread[:size], self._unread[size:]
         return content
-
-    def _answers_within(self, seconds: float) -> bool:
-        poll = select.poll()  # unlike select(), it takes any descriptor
-        poll.register(_pipe(self._process.stdout), select.POLLIN)
-        return bool(poll.poll(seconds * 1000))
 
     def _died(self) -> FaceProcessDiedError:
         with suppress(subprocess.TimeoutExpired):  # its own status says more than that of our signal

@@ -23,7 +23,17 @@ from numpy.typing import NDArray
 from mien_common.errors import ConfinementError, FaceProcessDiedError
 
 from .face_child import FaceChild
-from .face_protocol import BEGIN, FRAME, LANDMARKS, LANDMARKS_BYTES, OBSERVATION, OBSERVED, SLOTS, Outcome
+from .face_protocol import (
+    BEGIN,
+    FRAME,
+    LANDMARKS,
+    LANDMARKS_BYTES,
+    OBSERVATION,
+    OBSERVATION_HEAD,
+    OBSERVED,
+    SLOTS,
+    Outcome,
+)
 from .frames import Frame
 from .observations import FaceState, Observation, nothing_seen
 
@@ -166,9 +176,10 @@ class FaceProcess:
     def _observation(self, time_s: float, payload: bytes | None) -> Observation:
         if payload is None:
             return nothing_seen(time_s, FaceState.NO_FRAME, self._face)
-        state, face, *values = OBSERVATION.unpack(payload)
+        state, face = OBSERVATION_HEAD.unpack_from(payload)
         self._face = self._first_face + face
-        return Observation(time_s, FaceState(state), np.array(values, np.float32), self._face)
+        values = np.frombuffer(payload, "<f4", offset=OBSERVATION_HEAD.size).astype(np.float32)
+        return Observation(time_s, FaceState(state), values, self._face)
 
     def _submit(self, frame: Frame) -> None:
         """Hand a frame to the child, which must be ready."""

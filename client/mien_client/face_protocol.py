@@ -20,7 +20,8 @@ BEGIN, FRAME = 1, 2
 REPLY: Final = struct.Struct("<BI")
 """Kind, length of the payload that follows."""
 READY, OBSERVED, LANDMARKS, FAILED = 1, 2, 3, 4
-OBSERVATION: Final = struct.Struct(f"<BI{len(STATIC_CHANNELS)}f")
+OBSERVATION_HEAD: Final = struct.Struct("<BI")
+OBSERVATION: Final = struct.Struct(f"{OBSERVATION_HEAD.format}{len(STATIC_CHANNELS)}f")
 """State, which face, values."""
 LANDMARKS_BYTES: Final = 478 * 3 * 4
 PAYLOAD_LIMIT_BYTES: Final = 64 * 1024
