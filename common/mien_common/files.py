@@ -24,7 +24,7 @@ def storage_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def write_atomic(path: Path, content: bytes, mode: int = 0o644) -> None:
+def write_atomic(path: Path, content: bytes | memoryview, mode: int = 0o644) -> None:
     """Write ``content`` so that a reader sees the old file or the new one, also after a crash.
 
     Raises
