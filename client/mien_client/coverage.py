@@ -46,9 +46,15 @@ class CoverageLimits:
     rise from 0.2 % to 7 % of frames."""
     aside_deg: float = 25.0
     """A side of the face that is turned away further hides itself; it is neither judged nor learned."""
-    frames: int = 2
+    look_every_s: float = 0.05
+    """A look costs 0.2 ms, the landmarker 6 ms a frame: so every second frame at 30 frames/s."""
+    looks: int = 2
     """In a row that must agree before a part is covered; single ones are noise (0.2 % against 3 %)."""
-    frames_free: int = 3
+    looks_free: int = 3
+    looks_first: int = 3
+    """Before that, a part's usual brightness is not known well enough."""
+    looks_close: int = 50
+    """So many looks are at every frame, and any while something is odd."""
     memory_s: float = 1.0
     """Time constant of the running mean; a covered part's stands still meanwhile."""
     forget_s: float = 30.0
@@ -115,12 +121,18 @@ _INDEX: Final = np.concatenate([np.array(indices) for indices in _PARTS.values()
 _COUNTS: Final = np.array([len(indices) for indices in _PARTS.values()])
 _STARTS: Final = np.concatenate([[0], np.cumsum(_COUNTS)[:-1]])
 _WIDTH_PX: Final = 64
-"""Faces are brought to this width before sampling, so that near and far ones are equally sharp."""
+"""Larger faces are sampled from every second, third … pixel."""
+_BLUR: Final = 3 / 64
+"""Of the face's width: what brightness is averaged over, so that near and far faces are equally sharp."""
 _DARKNESS: Final = 10.0
 """Added before the logarithm, or noise in the shadows would count as change."""
 _MOST_CHANGE: Final = 0.4
 """A point can differ by no more, so that a single glint doesn't decide for its part."""
 _SHADING_ROUNDS: Final = 3
+_SHADING_EVERY: Final = 2
+"""Every second point is enough to fit a plane."""
+_TINY: Final = 1e-6 * np.eye(3, dtype=np.float32)
+_TO_CAMERA: Final = np.array([1.0, -1.0, -1.0], np.float32)
 _LONGEST_STEP_S: Final = 0.2
 _NO_SECOND_MAP: Final[Any] = None
 """For ``cv2.remap``, whose type stubs ask for an array: x and y come in one map."""
@@ -140,13 +152,22 @@ class Coverage:
         self._usual: _Floats | None = None
         self._pose = np.zeros(2)
         self._seen = np.zeros(len(PARTS), np.intp)
-        self._last_ms = 0
+        self._last_ms = self._next_ms = 0
+        self._answer = np.zeros(len(PARTS), bool)
+        self._odd = False
         self._covered = np.zeros(len(PARTS), bool)
         self._agreed = np.zeros(len(PARTS), np.intp)
         self._covered_s = np.zeros(len(PARTS))
 
     def covered(self, rgb: NDArray[np.uint8], face: Face, timestamp_ms: int) -> NDArray[np.bool_]:
         """(parts,) what lies behind something in this frame, in the order of ``PARTS``."""
+        if timestamp_ms >= self._next_ms:
+            self._answer = self._look(rgb, face, timestamp_ms)
+            calm = not (self._odd or self._answer.any()) and self._seen.max() > self._limits.looks_close
+            self._next_ms = timestamp_ms + round(self._limits.look_every_s * 1000) * calm
+        return self._answer.copy()
+
+    def _look(self, rgb: NDArray[np.uint8], face: Face, timestamp_ms: int) -> NDArray[np.bool_]:
         if self._fit.slipped(face, timestamp_ms):  # what lies under the mesh is not what it says
             return np.ones(len(PARTS), bool)
         points = face.points[_INDEX]
@@ -163,7 +184,7 @@ class Coverage:
         self._seen += towards
         if self._usual is None:
             self._usual, self._pose = now, pose
-            return self._covered.copy()
+            return self._covered
         share = 1.0 - float(np.exp(-step_s / limits.memory_s))
         turned = float(np.hypot(*(pose - self._pose)))
         self._pose = self._pose + max(share, 1.0 / self._seen.max()) * (pose - self._pose)
@@ -174,22 +195,24 @@ class Coverage:
         differs = _mean(np.minimum(np.abs(change), _MOST_CHANGE)) / allowance
         pattern = (1.0 - _correlation(now, self._usual)) / allowance
         self._decide(differs, pattern, towards, step_s)
-        # What may be the first of a hand is not learned, unless a turn of the head explains it.
+        # What may be the first of a hand is not learned, unless a turn of the head explains it: a turn
+        # that is never learned stays odd.
         odd = (differs * allowance > limits.differs_no_more) & (pattern * allowance > limits.pattern_no_more)
+        self._odd = bool(odd.any())
         learn = towards & ~self._covered & ~(odd & (turned < limits.still_deg))
         # The first looks at a part count alike; the very first is what it looks like.
-        shares = np.where(learn, np.maximum(share, 1.0 / np.maximum(self._seen, 1)), 0.0)
+        shares = learn * np.maximum(share, 1.0 / np.maximum(self._seen, 1))
         self._usual = self._usual + shading * share + change * np.repeat(shares, _COUNTS)
         self._forget(now)
-        return self._covered.copy()
+        return self._covered
 
     def _decide(self, differs: _Floats, pattern: _Floats, towards: NDArray[np.bool_], step_s: float) -> None:
         limits = self._limits
         hot = (differs > limits.differs) & (pattern > limits.pattern)
-        hot &= towards & (self._seen > limits.frames_free)
+        hot &= towards & (self._seen > limits.looks_first)
         free = (differs < limits.differs_no_more) | (pattern < limits.pattern_no_more)
         self._agreed = np.where(np.where(self._covered, free, hot), self._agreed + 1, 0)
-        turn = self._agreed >= np.where(self._covered, limits.frames_free, limits.frames)
+        turn = self._agreed >= np.where(self._covered, limits.looks_free, limits.looks)
         self._covered = self._covered ^ turn
         self._agreed[turn] = 0
         self._covered_s = np.where(self._covered, self._covered_s + step_s, 0.0)
@@ -210,15 +233,12 @@ def _brightness(rgb: NDArray[np.uint8], face: Face) -> _Floats:
         np.ceil(corners.max(axis=0)).astype(int) + 3, (left + 1, top + 1), (width, height)
     )
     face_px = max(face_width_px(face), 1.0)
-    every = max(int(face_px / (2 * _WIDTH_PX)), 1)  # a face of a 4K frame needs no more
-    crop = np.ascontiguousarray(rgb[top:bottom:every, left:right:every])
-    scale = _WIDTH_PX * every / face_px
-    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
-    size = (max(round(grey.shape[1] * scale), 1), max(round(grey.shape[0] * scale), 1))
-    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    places = (corners[_INDEX] - (left, top) + 0.5) * (scale / every) - 0.5
+    every = max(int(face_px / _WIDTH_PX), 1)  # a face of a 4K frame needs no more
+    grey = cv2.cvtColor(np.ascontiguousarray(rgb[top:bottom:every, left:right:every]), cv2.COLOR_RGB2GRAY)
+    blur = max(round(_BLUR * face_px / every), 1)
+    places = (corners[_INDEX] - (left, top)) / every
     sampled = cv2.remap(
-        cv2.blur(small, (3, 3)),
+        cv2.blur(grey, (blur, blur)),
         places[None].astype(np.float32),
         _NO_SECOND_MAP,
         cv2.INTER_LINEAR,
@@ -232,19 +252,21 @@ def _shading(change: _Floats, face: Face) -> _Floats:
 
     Tukey's biweight, so that up to nearly half of the points may lie under something.
     """
-    camera = face.points[_INDEX] * np.array([1.0, -1.0, -1.0], np.float32)
+    camera = face.points[_INDEX] * _TO_CAMERA
     across = ((camera - camera.mean(axis=0)) @ face.rotation)[:, :2]
-    slopes = np.column_stack([np.ones(len(across)), across / np.abs(across).max()])
-    trust = np.ones(len(change))
-    fitted = np.zeros(len(change))
+    slopes = np.empty((len(across), 3), np.float32)
+    slopes[:, 0] = 1.0
+    slopes[:, 1:] = across / np.abs(across).max()
+    some, asked = slopes[::_SHADING_EVERY], change[::_SHADING_EVERY]
+    weighted = some
     for _ in range(_SHADING_ROUNDS):
-        weighted = slopes * trust[:, None]
-        normal = weighted.T @ slopes + 1e-6 * np.eye(3)
-        fitted = slopes @ np.linalg.solve(normal, weighted.T @ change)
-        left_over = change - fitted
-        spread = max(1.48 * float(np.median(np.abs(left_over))), 0.01)
-        trust = np.square(np.clip(1.0 - np.square(left_over / (4.7 * spread)), 0.0, None))
-    return fitted.astype(np.float32)
+        slope = np.linalg.solve(weighted.T @ some + _TINY, weighted.T @ asked)
+        left_over = asked - some @ slope
+        size = np.abs(left_over)
+        spread = max(1.48 * float(np.partition(size, len(size) // 2)[len(size) // 2]), 0.01)
+        trust = np.square(np.maximum(1.0 - np.square(size / (4.7 * spread)), 0.0))
+        weighted = some * trust[:, None]
+    return np.asarray(slopes @ slope, np.float32)
 
 
 def _mean(values: _Floats) -> _Floats:
@@ -254,6 +276,8 @@ def _mean(values: _Floats) -> _Floats:
 
 def _correlation(one: _Floats, other: _Floats) -> _Floats:
     """(parts,) Pearson's correlation over each part's points."""
-    one = one - np.repeat(_mean(one), _COUNTS)
-    other = other - np.repeat(_mean(other), _COUNTS)
-    return np.asarray(_mean(one * other) / np.sqrt(_mean(one * one) * _mean(other * other) + 1e-9))
+    one_mean, other_mean = _mean(one), _mean(other)
+    one_spread = _mean(one * one) - one_mean * one_mean
+    other_spread = _mean(other * other) - other_mean * other_mean
+    together = _mean(one * other) - one_mean * other_mean
+    return np.asarray(together / np.sqrt(np.maximum(one_spread * other_spread, 0.0) + 1e-9), np.float32)

@@ -32,11 +32,12 @@ class FitLimits:
     most: float = 3.0
     """The landmarks' depth is a guess that turns with the head: the limit grows by ``per_degree`` for
     each degree beyond ``still_deg`` from the mean pose of the last second, up to ``most`` times."""
-    frames: int = 2
-    frames_free: int = 3
+    looks: int = 2
+    looks_free: int = 3
+    """In a row that must agree."""
     memory_s: float = 1.0
-    frames_first: int = 10
-    """The landmarker's first frames of a face still wander; nothing is judged by them."""
+    looks_first: int = 10
+    """The landmarker's first looks at a face still wander; nothing is judged by them."""
     forget_s: float = 5.0
     """After so long the shape is taken as it is; the skin has its say besides."""
 
@@ -79,10 +80,10 @@ class MeshFit:
         allowance = min(1.0 + limits.per_degree * max(turned - limits.still_deg, 0.0), limits.most)
         shape = _turned_onto(shape, self._usual)
         bent = float(np.sqrt(np.square((shape - self._usual)[:, :2]).sum(axis=1).mean())) / allowance
-        judged = self._seen > limits.frames_first
+        judged = self._seen > limits.looks_first
         agrees = judged and (bent < limits.on_again if self._slipped else bent > limits.off)
         self._agreed = self._agreed + 1 if agrees else 0
-        if self._agreed >= (limits.frames_free if self._slipped else limits.frames):
+        if self._agreed >= (limits.looks_free if self._slipped else limits.looks):
             self._slipped, self._agreed = not self._slipped, 0
         self._slipped_s = self._slipped_s + step_s if self._slipped else 0.0
         if self._slipped_s > limits.forget_s:
