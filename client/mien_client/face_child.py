@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from typing import IO
+from typing import IO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from mien_common.errors import ConfinementError, FaceProcessDiedError
 
 from .face_protocol import FAILED, PAYLOAD_LIMIT_BYTES, READY, REPLY, REQUEST, SLOTS, Outcome
 from .frame_memory import anonymous_memory
+
+_READ_BYTES: Final = 4096
+"""Many replies; no more, for Python takes the memory for all of it first."""
 
 
 class FaceChild:
@@ -151,7 +154,7 @@ class FaceChild:
             if not self._poll.poll(1000 * max(end - time.monotonic(), 0.0)):
                 self.kill()
                 raise FaceProcessDiedError("the face process did not answer in time and was ended")
-            piece = os.read(_pipe(self._process.stdout).fileno(), PAYLOAD_LIMIT_BYTES)
+            piece = os.read(_pipe(self._process.stdout).fileno(), _READ_BYTES)
             if not piece:
                 raise self._died()
             self._unread += piece

@@ -34,8 +34,11 @@ from mien_common.errors import MienError
 
 _REQUESTS, _REPLIES, _ERRORS = 0, 1, 2
 
-_UNUSED = ("matplotlib", "matplotlib.pyplot", "sounddevice")
-"""MediaPipe imports these for drawing and for recording sound; they look for folders and sound cards."""
+_UNUSED = (
+    *("matplotlib", "matplotlib.pyplot", "sounddevice"),
+    *(f"mediapipe.tasks.python.{part}" for part in ("audio", "decision", "retrieval", "text")),
+)
+"""MediaPipe imports these for drawing, sound and text. They want folders and sound cards, and time."""
 
 
 def main() -> int:
