@@ -197,7 +197,8 @@ def _with_ratings(recordings: list[Recording], ratings: Path | None) -> list[Rec
 def _rated_by(recording: Recording, candidates: list[Path]) -> Recording:
     for path in candidates:
         # What another tool made of the same video is no ratings; anything else there is meant as such.
-        if path != recording.path and path.is_file() and not is_feature_file(path):
+        # os.path and not pathlib: a name that is too long is simply not there.
+        if path != recording.path and os.path.isfile(path) and not is_feature_file(path):  # noqa: PTH113
             return replace(recording, ratings=path)
     return recording
 

@@ -273,17 +273,20 @@ def test_a_name_of_any_bytes_can_be_ingested(site: Site, face_video: Path, tmp_p
         shutil.rmtree(done.folder)
 
 
-EXPECTED_SHARE = {
-    # At least this share of frames with a face, by the clips' README.
-    **{"person_a": 0.99, "person_b": 0.60, "person_d": 0.99, "person_e": 0.99},
-    **{"person_f": 0.95, "person_g": 0.95, "two_people": 0.95},
-}
+EXPECTED_SHARE = 0.95
+"""Of frames in which these people's faces can be measured, by eye: nothing comes before them."""
 
 
 @pytest.mark.skipif(not REAL_CLIPS.is_dir(), reason="the real clips of ../shared/media/faces are not here")
 @pytest.mark.parametrize(
     "clip",
-    ["person_a/help.mkv", "person_b/thanks.mkv", "person_d/eat.mkv", "person_e/want.mkv"]
+    [
+        "person_a/yes.mkv",
+        "person_b/please.mkv",
+        "person_c/walk.mkv",
+        "person_d/sister.mkv",
+        "person_e/want.mkv",
+    ]
     + [f"person_{who}/head-pose-face-detection-{sex}male.gif" for who, sex in (("f", "fe"), ("g", ""))]
     + ["two_people/head-pose-face-detection-female-and-male.gif"],
 )
@@ -291,7 +294,7 @@ def test_real_people_are_seen(clip: str) -> None:
     counts: list[int] = []
     features = observe_video(REAL_CLIPS / clip, lambda done, _total: counts.append(done))
     share = features.valid[1:].mean()
-    assert share >= EXPECTED_SHARE[clip.partition("/")[0]]
+    assert share >= EXPECTED_SHARE
     duration = features.time_s[-1]
     rate_hz = 12.5 if clip.endswith(".gif") else 30.0
     assert counts[-1] == pytest.approx(duration * rate_hz, rel=0.25)
