@@ -51,6 +51,7 @@ _LAST_FRAMES: Final = 4
 _TURN_RAD: Final = float(np.radians(32.0))
 """The photograph's relief is flat: turned by so much, the landmarker sees a head turned by 20 degrees."""
 _CHEEKS: Final = (234, 454)
+_MAPS_ACROSS: Final = 3
 _YAW: Final = STATIC_CHANNELS.index("pose_Ry")
 
 
@@ -210,28 +211,34 @@ def as_csv(responses: list[Response]) -> bytes:
 
 
 def heat_map(responses: list[Response]) -> bytes:
-    """A PNG: one matrix per condition, driven units down, channels across; coupled ones are ringed."""
+    """A PNG: one matrix per condition, driven units down, channels across; coupled ones are
+    ringed, experimental ones dotted."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, len(responses), figsize=(4.4 * len(responses), 5.0), squeeze=False)
-    for axis, response in zip(axes[0], responses, strict=True):
+    rows = -(-len(responses) // _MAPS_ACROSS)
+    figure, axes = pyplot.subplots(
+        rows, _MAPS_ACROSS, figsize=(4.6 * _MAPS_ACROSS, 4.8 * rows), layout="constrained", squeeze=False
+    )
+    for axis in axes.flat[len(responses) :]:
+        axis.set_visible(False)
+    for axis, response in zip(axes.flat, responses, strict=False):
         drawn = axis.imshow(response.matrix, cmap="viridis", vmin=0.0, vmax=MAX_INTENSITY)
-        axis.set_xticks(range(len(UNITS)), [str(unit) for unit in UNITS], fontsize=7)
-        axis.set_yticks(range(len(UNITS)), [str(unit) for unit in UNITS], fontsize=7)
-        axis.set_title(f"{response.condition.name} (yaw {response.yaw_deg:+.0f}°)", fontsize=10)
-        axis.set_xlabel("channel answering", fontsize=8)
+        axis.set_xticks(range(len(UNITS)), [str(unit) for unit in UNITS], fontsize=8)
+        axis.set_yticks(range(len(UNITS)), [str(unit) for unit in UNITS], fontsize=8)
+        axis.set_title(response.condition.name, fontsize=11)
+        axis.set_xlabel("channel that answers", fontsize=9)
+        axis.set_ylabel("action unit driven", fontsize=9)
         for unit, others in COUPLED.items():
             for other in others:
-                axis.plot(UNITS.index(other), UNITS.index(unit), "o", mfc="none", mec="white", ms=8)
+                axis.plot(UNITS.index(other), UNITS.index(unit), "o", mfc="none", mec="white", ms=10)
         for unit in EXPERIMENTAL_UNITS:
-            axis.axvline(UNITS.index(unit), color="white", linewidth=0.6, linestyle=":")
-            axis.axhline(UNITS.index(unit), color="white", linewidth=0.6, linestyle=":")
-    axes[0, 0].set_ylabel("action unit driven", fontsize=8)
-    figure.colorbar(drawn, ax=axes, shrink=0.75, label="response, 0 to 5", pad=0.01)
+            axis.axvline(UNITS.index(unit), color="white", linewidth=0.8, linestyle=":")
+            axis.axhline(UNITS.index(unit), color="white", linewidth=0.8, linestyle=":")
+    figure.colorbar(drawn, ax=axes[:, -1], shrink=0.7, label="response, 0 to 5")
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=90, bbox_inches="tight")
+    figure.savefig(picture, format="png", dpi=90)
     pyplot.close(figure)
     return picture.getvalue()

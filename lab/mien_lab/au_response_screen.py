@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -27,7 +28,7 @@ def show(responses: Sequence[Response], console: Console | None = None) -> bool:
         for other, why in others.items():
             console.print(f"  AU{unit} → AU{other}: {why}")
     experimental = ", ".join(f"AU{unit}" for unit in EXPERIMENTAL_UNITS)
-    console.print(f"Experimental, in brackets, left out of the model and of the verdict: {experimental}")
+    console.print(f"Experimental, marked ? above, left out of the model and of the verdict: {experimental}")
     for response, unit, ratio, rival in failures:
         console.print(f"MISSED: {response.condition.name}: AU{unit} {ratio:.1f} times AU{rival}")
     if not failures:
@@ -37,10 +38,11 @@ def show(responses: Sequence[Response], console: Console | None = None) -> bool:
 
 def _matrix(response: Response) -> Table:
     name, yaw_deg = response.condition.name, response.yaw_deg
-    table = Table(title=f"{name}: response (0 to 5) of each channel, measured yaw {yaw_deg:+.1f}°")
+    title = f"{name}: response (0 to 5) of each channel, measured yaw {yaw_deg:+.1f}°"
+    table = Table(title=title, box=SIMPLE, padding=(0, 0), pad_edge=False)
     table.add_column("driven", justify="right")
     for unit in UNITS:
-        table.add_column(str(unit), justify="right")
+        table.add_column(_name(unit), justify="right", width=5)
     for row, driven in enumerate(UNITS):
         cells = []
         for column, unit in enumerate(UNITS):
@@ -50,7 +52,11 @@ def _matrix(response: Response) -> Table:
             if unit in COUPLED.get(driven, {}):
                 cell += "*"
             if unit in EXPERIMENTAL_UNITS or driven in EXPERIMENTAL_UNITS:
-                cell = f"({cell})"
+                cell = f"[dim]{cell}[/dim]"
             cells.append(cell if response.matrix[row, column] >= 0.05 or driven == unit else "·")
-        table.add_row(str(driven), *cells)
+        table.add_row(_name(driven), *cells)
     return table
+
+
+def _name(unit: int) -> str:
+    return f"{unit}?" if unit in EXPERIMENTAL_UNITS else str(unit)
