@@ -68,8 +68,8 @@ QUANTILE: Final = 0.2
 """Which quantile of an action unit counts as rest: low, as most people rest part of the time; not lower,
 as the rarest values are the landmarks' jitter and the first seconds hold few of them."""
 PRIOR_S: Final = 6.0
-"""The average face weighs as much as this many seconds of the person's own. Two seconds of an expressive
-face foretell its later quantile about as badly as the average face does (docs/calibration.md)."""
+"""The average face weighs as much as this many seconds of the person's own. The first seconds say little of
+rest when they show an expression, and a neutral that moves fast looks like one (docs/calibration.md)."""
 FRONTAL_RAD: Final = float(np.radians(20.0))
 """Turned further up, down or aside, a face does not teach: its action units bend with the turn."""
 LONGEST_STEP_S: Final = 0.25

@@ -25,11 +25,13 @@ SHORTEST_REST_S: Final = 5.0
 PATIENCE: Final = 3.0
 """How many times as long as wanted is waited for enough of a face that looks into the camera."""
 
-LARGEST_SPREAD: Final = 0.75
-"""Standard deviation by the interquartile range, which blinks and a passing smile do not move. Faces that
-do nothing stay below about 0.4 in each unit; one that speaks or smiles a third of the time goes far above."""
-USUAL_REST: Final = 2.5
-"""Further from an average resting face is pointed out; not refused, for faces are not all alike."""
+LARGEST_SPREAD: Final = 1.0
+"""Standard deviation by the interquartile range, which blinks and a passing smile do not move. Landmarks of a
+still face jitter by 0.1 to 0.5; one that speaks or smiles a third of the time goes far above 1."""
+TELLING: Final = ("AU12_r", "AU15_r", "AU26_r")
+"""Units in which resting faces hardly differ: by 1.3 at most, standard deviation over five people."""
+USUAL_REST: Final = 3.0
+"""A telling unit further from the average face is pointed out; not refused, for faces are not all alike."""
 
 _QUARTILES_APART: Final = 1.349
 """Interquartile range of a standard normal distribution."""
@@ -59,11 +61,11 @@ class RestingFace:
     frames: int
 
     def unusual(self) -> list[str]:
-        """Action units further from an average resting face than resting faces usually are."""
+        """Telling action units further from an average resting face than resting faces usually are."""
         return [
             name.removesuffix("_r")
             for name, neutral in zip(AU_CHANNELS, self.neutral.tolist(), strict=True)
-            if abs(neutral) > USUAL_REST and name not in EXPERIMENTAL
+            if abs(neutral) > USUAL_REST and name in TELLING
         ]
 
     def calibration(self, participant: str, source: Literal["camera", "recording"]) -> Calibration:
