@@ -62,7 +62,12 @@ def error_of(done: Done) -> str:
 
 OPTIONS = {
     "init": ("--name", "--server", "--ca", "--lag-s", "--device"),
-    "ingest": ("--ratings", "--site", "--held-out", "--csv", "--json"),
+    "ingest": (
+        *("--ratings", "--site", "--held-out", "--csv", "--rate-hz", "--workers", "--participant", "--json"),
+        "--allow-unconfined-face-process",
+    ),
+    "plot": ("--model", "--site", "--out", "--json"),
+    "status": ("--site", "--json"),
     "watch": ("--site", "--model", "--participant", "--raw", "--rate-hz", "--seconds", "--json"),
     "join": ("--site", "MIEN_SITE_DIR"),
     "predict": ("--model", "--site", "--ratings", "--out", "--json"),
