@@ -30,6 +30,8 @@ from mien_common.schema import AU_CHANNELS, STATIC_CHANNELS
 
 _LEAST_DETECTION: Final = 0.3
 """The detector names what it is this sure of; what is believed is :class:`SearchLimits`' business."""
+_OUTLINE: Final = (10, 152)
+"""Top of the forehead and tip of the chin, in MediaPipe's mesh; the face's middle lies between."""
 _BOX_PER_WIDTH: Final = 1.05
 """Side of the detector's box about a face, in widths of the landmarker's (mean of the real clips)."""
 _LEAST_WINDOW_PX: Final = 128
@@ -117,17 +119,18 @@ class FaceFinder:
         if face is None or not (self._in_sight or self._confirmed(face, rgb)):
             self._window, self._in_sight, self._doubtful = None, False, 0
             return None
-        followed, before = self._in_sight, self._face
+        followed, before, box = self._in_sight, self._face, _box(face)
         self._in_sight = True
-        if followed and not self._doubtful:
-            larger = self._larger.due(rgb, _box(face), timestamp_ms)
-        else:  # nobody is left by choosing the larger of two at once
-            larger = self._larger.now(rgb, _box(face)) if not followed else None
+        larger = None
+        if not followed:  # nobody is left by choosing the larger of two at once
+            larger = self._larger.now(rgb, box)
+        elif not self._doubtful:
+            larger = self._larger.due(rgb, box, timestamp_ms)
         if larger is not None and (other := self._in_window_about(larger, rgb, timestamp_ms)) is not None:
-            face = other
+            face, box = other, _box(other)
             self._face += followed
-        self._keep_in_window(_box(face))
-        if (self._doubtful or not followed) and self._elsewhere(_box(face), timestamp_ms):
+        self._keep_in_window(box)
+        if (self._doubtful or not followed) and self._elsewhere(box, timestamp_ms):
             self._doubtful += 1
             if self._doubtful < _SURE_FRAMES:
                 return None
@@ -135,7 +138,7 @@ class FaceFinder:
         self._doubtful = 0
         if self._face != before or timestamp_ms - self._last_ms > LIMITS.near_for_s * 1000:
             self._coverage.start_over()
-        self._last, self._last_ms = _box(face), timestamp_ms
+        self._last, self._last_ms = box, timestamp_ms
         return face
 
     def _search(self, rgb: NDArray[np.uint8], timestamp_ms: int) -> Face | None:
@@ -147,7 +150,7 @@ class FaceFinder:
         """The landmarker's face where the detector says there is one, if it agrees; followed from now on."""
         window = _window(box, rgb.shape)
         face = self._tracker.find(rgb, timestamp_ms, window)
-        if face is None or not box.holds(*face.points[:, :2].mean(axis=0)):
+        if face is None or not box.holds(_box(face).x, _box(face).y):
             return None
         self._window = window
         return face
@@ -183,7 +186,7 @@ class FaceFinder:
 
 
 def _box(face: Face) -> FaceBox:
-    x, y = face.points[:, :2].mean(axis=0)
+    x, y = (face.points[_OUTLINE[0], :2] + face.points[_OUTLINE[1], :2]) / 2
     return FaceBox(float(x), float(y), face_width_px(face) * _BOX_PER_WIDTH, 1.0)
 
 
