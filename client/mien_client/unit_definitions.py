@@ -165,7 +165,7 @@ UNIT_DEFINITIONS: Final[Mapping[str, UnitDefinition]] = {
         full=0.1797,
     ),
     "AU09_r": UnitDefinition(
-        "The nose's wings and holes rise between still cheeks towards the eyes' inner corners (levator alaeque nasi).",
+        "The nose's wings and holes rise between still cheeks (levator labii superioris alaeque nasi).",
         {
             "inner_brow": -0.21,
             "brow_gap": 0.4,

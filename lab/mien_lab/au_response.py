@@ -10,6 +10,7 @@ import csv
 import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import cv2
@@ -107,21 +108,26 @@ class Response:
 
 
 def measure_responses(
-    conditions: tuple[Condition, ...] = CONDITIONS, progress: Callable[[int, int], None] = lambda *_: None
+    conditions: tuple[Condition, ...] = CONDITIONS,
+    progress: Callable[[int, int], None] = lambda *_: None,
+    photo: Path | None = None,
 ) -> list[Response]:
-    """The response matrix in each condition, on scikit-image's public-domain portrait.
+    """The response matrix in each condition.
 
     Parameters
     ----------
+    photo : a portrait; scikit-image's public-domain astronaut when None.
     progress : called with pictures measured and pictures in total.
 
     Raises
     ------
+    InputError
+        The photo can't be read, or shows no face that can be animated.
     ResponseError
-        The face was not found, or not seen whole.
+        The landmarker lost the puppet's face.
     """
-    photo = read_photo(None)
-    stage = build_stage(photo, photo_landmarks(photo))
+    portrait = read_photo(photo)
+    stage = build_stage(portrait, photo_landmarks(portrait))
     pictures_each = len(UNITS) + 1
     found: list[Response] = []
     with (
@@ -146,8 +152,8 @@ def _settled(landmarker: FaceProcess, name: str, pictures: Iterator[Image]) -> I
     for points in landmarker.landmarks(_film(pictures)):
         if points is None:
             raise ResponseError(
-                f"{name}: no face was found in a picture of the puppet. Install mien again; this photograph "
-                "and this landmarker belong together."
+                f"{name}: the landmarker finds no face in the animated photo. "
+                "Use a larger, evenly lit, frontal one."
             )
         # Action units are measured of the landmarks alone; the rotation is only passed on.
         raw = measure(Face(points, {}, np.eye(3, dtype=np.float32)))[: len(AU_CHANNELS)]

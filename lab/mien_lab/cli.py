@@ -92,6 +92,9 @@ def au_response(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the figures: au-response.csv and au-response.png.")
     ] = None,
+    photo: Annotated[
+        Path | None, typer.Option(help="A portrait to animate instead of the public-domain astronaut.")
+    ] = None,
 ) -> None:
     """Does each action unit answer when it is driven, and no other? Prints the response matrix.
 
@@ -106,7 +109,7 @@ def au_response(
     from .au_response_screen import show
 
     with _progress("measuring", as_json=False) as progress:
-        responses = measure_responses(CONDITIONS, progress)
+        responses = measure_responses(CONDITIONS, progress, photo)
     passed = show(responses)
     if out is not None:
         from mien_common.files import storage_errors, write_atomic
