@@ -94,9 +94,9 @@ def session_record(
     source: Path,
     source_sha256: str,
     participant: str | None = None,
-    neutral: NeutralKind = "running",
-    features_from: FeaturesFrom = "mediapipe",
-    confined: bool = True,
+    neutral: NeutralKind,
+    features_from: FeaturesFrom,
+    confined: bool,
 ) -> SessionRecord:
     """The record of a session about to be written."""
     return SessionRecord(

@@ -49,6 +49,9 @@ def write_trivial_session(sessions: Path, seed: int, *, held_out: bool = False) 
         held_out=held_out,
         source=Path("noise"),
         source_sha256="0" * 64,
+        neutral="running",
+        features_from="mediapipe",
+        confined=True,
     )
     write_session(sessions, Session(record, features, ratings))
 

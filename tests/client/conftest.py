@@ -78,7 +78,12 @@ def make_session() -> MakeSession:
             held_out=changes.get("held_out", False),
             source=Path("film.avi"),
             source_sha256="0" * 64,
-            **changes.get("record", {}),
+            **{
+                "neutral": "running",
+                "features_from": "mediapipe",
+                "confined": True,
+                **changes.get("record", {}),
+            },
         )
         return Session(record, features, ratings if rated else None)
 

@@ -302,6 +302,9 @@ def test_a_file_name_that_is_no_text_is_kept_readable(tmp_path: Path, make_sessi
         held_out=False,
         source=source,
         source_sha256="0" * 64,
+        neutral="running",
+        features_from="mediapipe",
+        confined=True,
     )
     folder = write_session(tmp_path, Session(record, session.features, session.ratings))
     assert read_session(folder).record.source_name.startswith("caf")

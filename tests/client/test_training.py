@@ -331,6 +331,9 @@ def filmed(garbage: float | None) -> Session:
         held_out=False,
         source=Path("f"),
         source_sha256="0" * 64,
+        neutral="running",
+        features_from="mediapipe",
+        confined=True,
     )
     return Session(record, features, np.where(features.valid[:, None], truth, spoilt))
 
