@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mien_common.errors import FederationError
@@ -53,6 +54,9 @@ def test_a_run_publishes_every_round_and_repeats_exactly(make_federation: Make) 
     latest = federation.server / "models" / "latest"
     assert read_published(latest)[0].sha256 == models[1][0].sha256
     assert latest.readlink().is_absolute() is False
+    newest, weights = read_published(federation.site("lab-1") / "models" / "newest")
+    assert (newest.run, newest.round) == (models[1][0].run, 3), "each site can watch with the newest model"
+    assert all(np.array_equal(weights[name], models[1][1][name]) for name in models[1][1])
     receipts = (federation.site("lab-1") / "receipts.jsonl").read_text().splitlines()
     kinds = [json.loads(line)["kind"] for line in receipts]
     assert kinds == ["update", "evaluation"] * 6, "what left is on record, and nothing else left"
@@ -118,6 +122,7 @@ def test_the_same_client_app_runs_under_flowers_own_supernode(make_federation: M
         (done,) = rounds_of(list(federation.run("--rounds", 1, "--quorum", 2, "--wait", 120)))
     assert done["sites"]["answered"] == ["lab-1", "lab-2"]
     assert done["evaluated"]["answered"] == ["lab-1", "lab-2"]
+    assert read_published(federation.site("lab-2") / "models" / "newest")[0].round == 1
 
 
 def test_a_site_with_nothing_to_train_on_says_so_and_the_others_go_on(make_federation: Make) -> None:
