@@ -115,6 +115,7 @@ class FaceFinder:
         if rgb.shape != self._shape:  # places in the last frame mean nothing in this one
             self._shape, self._window, self._last = rgb.shape, None, None
             self._in_sight, self._doubtful = False, 0
+            self._coverage.start_over()
         face = self._tracker.find(rgb, timestamp_ms, self._window) or self._search(rgb, timestamp_ms)
         if face is None or not (self._in_sight or self._confirmed(face, rgb)):
             self._window, self._in_sight, self._doubtful = None, False, 0
