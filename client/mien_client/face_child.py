@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mien_common.errors import ConfinementError, FaceProcessDiedError
 
-from .face_protocol import FAILED, PAYLOAD_LIMIT_BYTES, READY, REPLY, REQUEST, SLOTS, Outcome
+from .face_protocol import FAILED, PAYLOAD_LIMIT_BYTES, READY, REPLY, REQUEST, Outcome, slots_of
 from .frame_memory import anonymous_memory
 
 _ENVIRONMENT: Final = {
@@ -50,11 +50,12 @@ class FaceChild:
 
     def __init__(self, slot_bytes: int, outcome: Outcome, confined: bool) -> None:
         self.slot_bytes = slot_bytes
+        self.slots = slots_of(slot_bytes)
         self.is_ready = False
         self.confinement: dict[str, object] = {}
         """How it is confined, in its own words; known once it is ready."""
         self._touched_bytes = 0
-        size = SLOTS * slot_bytes
+        size = self.slots * slot_bytes
         memory = anonymous_memory(size)
         try:
             self._memory = mmap.mmap(memory, size)
@@ -92,7 +93,7 @@ class FaceChild:
         return self._frames[start : start + size].reshape(height, width, 3)
 
     def send(self, kind: int, slot: int, timestamp_ms: int, height: int, width: int) -> None:
-        """Write one request; a full pipe would hold hundreds, and at most ``SLOTS`` are ever open."""
+        """Write one request; a full pipe would hold hundreds, and no more than ``slots`` are ever open."""
         try:
             os.write(
                 _pipe(self._process.stdin).fileno(), REQUEST.pack(kind, slot, timestamp_ms, height, width)
@@ -150,7 +151,7 @@ class FaceChild:
         for pipe in (self._process.stdin, self._process.stdout):
             with suppress(BrokenPipeError):
                 _pipe(pipe).close()
-        for number in range(SLOTS):
+        for number in range(self.slots):
             start = number * self.slot_bytes
             self._frames[start : start + self._touched_bytes] = 0
 

@@ -9,8 +9,15 @@ from typing import Final, Literal
 
 from mien_common.schema import STATIC_CHANNELS
 
-SLOTS: Final = 3
-"""Frames in flight: one being decoded while another is being analysed, one to spare."""
+MOST_SLOTS: Final = 8
+_LEAST_SLOTS: Final = 3
+_RING_BYTES: Final = 64 * 1024 * 1024
+
+
+def slots_of(slot_bytes: int) -> int:
+    """Frames in flight, for frames of up to ``slot_bytes``: fewer of those that take much memory."""
+    return min(MOST_SLOTS, max(_LEAST_SLOTS, _RING_BYTES // max(slot_bytes, 1)))
+
 
 REQUEST: Final = struct.Struct("<BBqII")
 """Kind, slot, time stamp in ms, height, width."""

@@ -27,7 +27,7 @@ from mien_client.face_protocol import (
     READY,
     REPLY,
     REQUEST,
-    SLOTS,
+    slots_of,
 )
 from mien_client.frame_memory import map_and_close
 from mien_common.errors import MienError
@@ -44,12 +44,13 @@ _UNUSED = (
 def main() -> int:
     """Answer requests until the parent closes the pipe; the exit status."""
     memory, slot_bytes, outcome = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    ring_bytes = slots_of(slot_bytes) * slot_bytes
     try:
-        frames = map_and_close(memory, SLOTS * slot_bytes)
+        frames = map_and_close(memory, ring_bytes)
         _own_errors()
         report: dict[str, object] = {"confined": False}
         if sys.argv[4] != "unconfined":
-            report = {"confined": True, **asdict(confine(SLOTS * slot_bytes))}
+            report = {"confined": True, **asdict(confine(ring_bytes))}
         threading.Thread(target=_end_with_the_agent, daemon=True).start()
         _answer(frames, slot_bytes, outcome, report)
     except (MienError, ValueError, RuntimeError, OSError) as error:
@@ -79,7 +80,7 @@ def _answer(frames: NDArray[np.uint8], slot_bytes: int, outcome: str, report: di
             finder, last_ms = FaceFinder(), -1
             continue
         size = height * width * 3
-        if slot >= SLOTS or size > slot_bytes:
+        if slot >= slots_of(slot_bytes) or size > slot_bytes:
             raise ValueError(f"a request for slot {slot} of {height}×{width} is outside the shared memory")
         start = slot * slot_bytes
         rgb = frames[start : start + size].reshape(height, width, 3)
