@@ -49,6 +49,8 @@ class CoverageLimits:
     look_every_s: float = 0.1
     """A look costs 0.4 ms, the landmarker 6 ms a frame: so every third frame at 30 frames/s, and every
     frame while anything speaks for a hand."""
+    beside: float = 0.75
+    """Both limits shrink by this beside a part that is covered: a hand is in one piece."""
     looks: int = 2
     """In a row that must agree before a part is covered; single ones are noise (0.2 % against 3 %)."""
     looks_free: int = 3
@@ -84,8 +86,8 @@ _PARTS: Final[dict[str, tuple[int, ...]]] = {
         *(414, 441, 445, 446, 448, 449, 450, 451, 452, 453, 464, 466, 467),
     ),
     "nose": (
-        *(1, 2, 4, 5, 6, 56, 98, 99, 102, 121, 126, 142, 155, 168, 189, 197, 220, 236, 245, 286, 309),
-        *(327, 328, 331, 350, 355, 371, 382, 413, 440, 456, 465),
+        *(1, 2, 4, 5, 45, 97, 98, 102, 126, 134, 142, 220, 236, 239, 275, 281, 326, 327, 331),
+        *(344, 354, 355, 363, 371, 392, 440, 456, 459),
     ),
     "cheek_left": (36, 50, 92, 100, 101, 117, 118, 119, 120, 187, 203, 205, 206, 207, 213, 216),
     "cheek_right": (266, 280, 322, 329, 330, 346, 347, 348, 349, 411, 423, 425, 426, 427, 433, 436),
@@ -101,21 +103,38 @@ _PARTS: Final[dict[str, tuple[int, ...]]] = {
 _BROWS: Final = ("brow_left", "brow_right")
 _EYES: Final = ("eye_left", "eye_right")
 _NEEDS: Final[dict[str, tuple[str, ...]]] = {
-    **dict.fromkeys(("AU01_r", "AU02_r", "AU04_r"), _BROWS),
+    **dict.fromkeys(("AU01_r", "AU02_r", "AU04_r"), (*_BROWS, *_EYES)),
     **dict.fromkeys(("AU05_r", "AU07_r", "AU45_r"), _EYES),
     "AU06_r": (*_EYES, "cheek_left", "cheek_right"),
     "AU09_r": ("nose",),
-    **dict.fromkeys(("AU10_r", "AU12_r", "AU14_r", "AU15_r", "AU20_r", "AU23_r", "AU25_r"), ("mouth",)),
-    **dict.fromkeys(("AU17_r", "AU26_r"), ("mouth", "chin")),
+    **dict.fromkeys(("AU14_r", "AU20_r", "AU23_r", "AU25_r"), ("mouth",)),
+    **dict.fromkeys(("AU10_r", "AU12_r", "AU15_r"), ("mouth", "nose")),
+    **dict.fromkeys(("AU17_r", "AU26_r"), ("mouth", "nose", "chin")),
 }
-"""Parts that must be in sight for a channel; both sides, as a channel is the mean of both."""
+"""Parts that must be in sight for a channel: those its definition measures most (``docs/features.md``);
+both sides, as a channel is the mean of both."""
 
 PARTS: Final = tuple(_PARTS)
+
+
+def _adjacent(*pairs: tuple[str, str]) -> NDArray[np.bool_]:
+    adjacent = np.zeros((len(PARTS), len(PARTS)), bool)
+    for one, other in pairs:
+        adjacent[PARTS.index(one), PARTS.index(other)] = adjacent[PARTS.index(other), PARTS.index(one)] = True
+    return adjacent
+
+
 CHANNELS_OF_PARTS: Final[NDArray[np.bool_]] = np.array(
     [[part in _NEEDS[channel] for channel in AU_CHANNELS] for part in PARTS]
 )
 """(parts, action units): what is missing when a part is covered."""
 
+_NEIGHBOURS: Final[NDArray[np.bool_]] = _adjacent(
+    *(("brow_left", "brow_right"), ("brow_left", "eye_left"), ("brow_right", "eye_right")),
+    *(("eye_left", "cheek_left"), ("eye_right", "cheek_right"), ("eye_left", "nose"), ("eye_right", "nose")),
+    *(("nose", "cheek_left"), ("nose", "cheek_right"), ("nose", "mouth"), ("mouth", "chin")),
+    *(("mouth", "cheek_left"), ("mouth", "cheek_right")),
+)
 _SIDES: Final = np.array([("right" in part) - ("left" in part) for part in PARTS], float)
 """Yaw is positive where the image's right side of the face is turned away."""
 _INDEX: Final = np.concatenate([np.array(indices) for indices in _PARTS.values()])
@@ -209,7 +228,8 @@ class Coverage:
 
     def _decide(self, differs: _Floats, pattern: _Floats, towards: NDArray[np.bool_], step_s: float) -> None:
         limits = self._limits
-        hot = (differs > limits.differs) & (pattern > limits.pattern)
+        beside = np.where((_NEIGHBOURS & self._covered).any(axis=1), limits.beside, 1.0)
+        hot = (differs > limits.differs * beside) & (pattern > limits.pattern * beside)
         hot &= towards & (self._seen > limits.looks_first)
         free = (differs < limits.differs_no_more) | (pattern < limits.pattern_no_more)
         self._agreed = np.where(np.where(self._covered, free, hot), self._agreed + 1, 0)

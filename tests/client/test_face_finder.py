@@ -18,9 +18,12 @@ from mien_client.frames import Frame
 from mien_client.observations import FaceState, Observation
 from mien_common.schema import AU_CHANNELS, STATIC_CHANNELS
 from mien_lab.puppet_face import build_stage, read_photo
+from mien_lab.puppet_hand import hand_over
 from mien_lab.puppet_landmarks import photo_landmarks
 from mien_lab.puppet_render import Framing, Light, Puppet
 from mien_lab.puppet_script import affect_script, movements, participant, rest_of, shown
+from mien_lab.puppet_turn import yaw_map
+from mien_lab.puppet_units import UnitPuppet
 
 Image = NDArray[np.uint8]
 
@@ -86,23 +89,6 @@ def scene(people: list[tuple[Image, int, int]], size: tuple[int, int] = (480, 64
         top, left = y - height // 2, x - width // 2
         picture[top : top + height, left : left + width] = who
     return picture
-
-
-def hand_over(frame: Image, x: float, y: float, reach: int = 95) -> Image:
-    """Four fingers of the face's own colour, with shaded edges, laid over a place.
-
-    Parameters
-    ----------
-    reach : pixels from the hand's middle to its tips.
-    """
-    skin = np.median(frame[250:270, 260:290].reshape(-1, 3), axis=0)
-    covered = frame.copy()
-    for finger in range(4):
-        middle = (round(x), round(y + reach / 3 * (finger - 1.5)))
-        for inset, light in ((0, 0.55), (0.03, 0.8), (0.06, 1.0)):
-            axes = (round(reach * (1 - inset)), round(reach * (0.18 - inset)))
-            cv2.ellipse(covered, middle, axes, 8, 0, 360, (skin * light).tolist(), -1)
-    return covered
 
 
 def test_a_face_in_plain_sight_is_seen_in_every_frame(face_process: FaceProcess, puppet: list[Image]) -> None:
@@ -225,6 +211,17 @@ def test_a_hand_takes_the_channels_of_the_part_it_covers(
     assert len(only) >= 0.6 * len(under), "the hand took what it did not cover"
     assert all(np.isfinite(one.values[UNITS:]).all() for one in under if one.state == FaceState.COVERED)
     assert set(states(seen[64:])) == {FaceState.SEEN}, "the hand is gone and the face is still missing"
+
+
+@pytest.mark.parametrize("unit", [4, 9, 12, 26, 45])
+def test_an_expression_is_no_hand(unit: int, face_process: FaceProcess) -> None:
+    """At its maximum within three frames, as large as people show it."""
+    photo = read_photo(None)
+    stage = build_stage(photo, photo_landmarks(photo))
+    shown_unit, straight = UnitPuppet(stage, Framing()), yaw_map(stage, 0.0)
+    weights = [*[0.0] * 8, 0.33, 0.67, *[1.0] * 7, 0.5, *[0.0] * 4]
+    seen = watch(face_process, [shown_unit.render({unit: weight}, straight) for weight in weights])
+    assert set(states(seen)) == {FaceState.SEEN}
 
 
 def test_light_that_changes_is_no_hand(face_process: FaceProcess, puppet: list[Image]) -> None:
