@@ -30,6 +30,9 @@ class SearchLimits:
     """Scales of search, as shares of the frame's shorter side."""
     least_window_px: int = 240
     """A face of 36 pixels, the least that can be measured, is an eighth of 240 and still found."""
+    windows_a_round: int = 60
+    most_at_once: int = 3
+    """A scale is gone through in 60 frames, two seconds, by up to three windows of 2 to 3 ms a frame."""
     near_for_s: float = 2.0
     """How long a lost face is looked for about its last place."""
     check_every_s: float = 1.0
@@ -57,7 +60,7 @@ class MissedFaces:
         self._turn = 0
 
     def next(self, rgb: NDArray[np.uint8], last: FaceBox | None) -> FaceBox | None:
-        """The largest face in this frame's windows: one of each scale, and one about the last face.
+        """The largest face in this frame's windows: some of each scale, and one about the last face.
 
         Parameters
         ----------
@@ -69,13 +72,17 @@ class MissedFaces:
             self._scales = search_windows(
                 height, width, self._limits.window_shares, self._limits.least_window_px
             )
-        windows = [scale[self._turn % len(scale)] for scale in self._scales]
+        windows = [window for scale in self._scales for window in self._due(scale)]
         self._turn += 1
         if last is not None:
             windows.append(window_about(last.x, last.y, last.side * self._limits.window_sides, rgb.shape))
         boxes = [box for window in windows for box in boxes_in(self._detector, rgb, window, self._limits)]
         return max(boxes, key=lambda box: box.side, default=None)
 
+    def _due(self, scale: list[Window]) -> list[Window]:
+        """A scale's windows for this frame: one, or a few of a scale that would take seconds else."""
+        count = min(-(-len(scale) // self._limits.windows_a_round), self._limits.most_at_once)
+        return [scale[(self._turn * count + number) % len(scale)] for number in range(count)]
 
     def about(self, rgb: NDArray[np.uint8], box: FaceBox) -> list[FaceBox]:
         """The sure faces close about a place."""
