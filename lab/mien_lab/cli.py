@@ -24,6 +24,10 @@ def puppet(
     participants: Annotated[int, typer.Option(help="How many puppets.")] = 4,
     seconds: Annotated[float, typer.Option(help="Length of each session.")] = 60.0,
     sessions: Annotated[int, typer.Option(help="Sessions per participant.")] = 3,
+    rest_s: Annotated[
+        float,
+        typer.Option("--rest-s", help="Film each resting face this long, too: rest.avi, to calibrate by."),
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="The same seed makes the same files, byte for byte.")] = 7,
     photo: Annotated[
         Path | None, typer.Option(help="A portrait to animate instead of the public-domain astronaut.")
@@ -43,7 +47,9 @@ def puppet(
     from .puppet import make_puppets, settings_from
     from .puppet_script import NOTE
 
-    settings = settings_from(participants=participants, seconds=seconds, sessions=sessions, seed=seed)
+    settings = settings_from(
+        participants=participants, seconds=seconds, sessions=sessions, rest_s=rest_s, seed=seed
+    )
     if as_json:
         _json("start", note=NOTE, frames=settings.frames)
     else:

@@ -25,6 +25,7 @@ from mien_lab.puppet_script import NOTE, Participant, frame_count, participant
 
 README_FILE: Final = "README.txt"
 PARTICIPANT_FILE: Final = "participant.json"
+REST_FILE: Final = "rest.avi"
 _TITLE: Final = "Puppeteered photograph, made by `mien lab puppet`"
 _OURS: Final = re.compile(r"README\.txt|participant-\d{2}")
 
@@ -37,13 +38,16 @@ class PuppetSettings(BaseModel):
     participants: int = Field(default=4, ge=1, le=99)
     sessions: int = Field(default=3, ge=1, le=99)
     seconds: float = Field(default=60.0, ge=1.0, le=1200.0)
+    rest_s: float = Field(default=0.0, ge=0.0, le=120.0)
+    """How long each resting face is filmed, for ``mien agent calibrate``; not at all when 0."""
     seed: int = Field(default=7, ge=0, lt=2**32)
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
 
     @property
     def frames(self) -> int:
         """Frames of all videos together."""
-        return self.participants * self.sessions * frame_count(self.seconds)
+        rest = frame_count(self.rest_s) if self.rest_s else 0
+        return self.participants * (self.sessions * frame_count(self.seconds) + rest)
 
 
 @dataclass(frozen=True)
@@ -104,14 +108,16 @@ def make_puppets(
         progress(done, settings.frames)
 
     with _whole_folder(out) as draft:
-        takes = []
+        takes, rests = [], []
         for who in people:
             (draft / who.name).mkdir()
             own = [_take(draft / who.name, who, session, settings.seconds) for session in _sessions(settings)]
             record = _record(who, own, source, rest(stage).model_dump())
             write_atomic(draft / who.name / PARTICIPANT_FILE, record)
             takes += own
-        film_all(takes, stage, settings.workers, report)
+            if settings.rest_s:
+                rests.append(Take(who, 0, settings.rest_s, draft / who.name / REST_FILE, None))
+        film_all([*takes, *rests], stage, settings.workers, report)
         write_atomic(draft / README_FILE, _readme(settings, source).encode())
     videos = tuple(out / take.video.relative_to(draft) for take in takes)
     return PuppetFolder(out, videos, settings.frames, sum(video.stat().st_size for video in videos))
@@ -138,6 +144,7 @@ def _record(who: Participant, takes: list[Take], photo: str, neutral: dict[str, 
                 "frames": frame_count(take.seconds),
             }
             for take in takes
+            if take.ratings is not None
         ],
     }
     return (json.dumps(record, indent=2) + "\n").encode()
@@ -157,6 +164,7 @@ these files have learned the program, not people.
 participant-NN/participant.json   what makes this puppet differ: lag, rating bias, face, camera, light
 participant-NN/session-NN.avi     the video
 participant-NN/session-NN.csv     time (s), valence and arousal in [-1, 1], 25 Hz; they lag the face by lag_s
+participant-NN/rest.avi           the face at rest, for `mien agent calibrate`, where --rest-s asked for it
 
 The folder is replaced as a whole when the command runs again with the same --out.
 """

@@ -23,9 +23,11 @@ from mien_lab.puppet_script import (
     Rest,
     Traces,
     affect_script,
+    frame_count,
     movements,
     ratings,
     rest_of,
+    resting,
     shown,
 )
 
@@ -39,18 +41,19 @@ class RenderingError(MienError):
 
 @dataclass(frozen=True)
 class Take:
-    """One session to be rendered."""
+    """One session to be rendered, or a face at rest."""
 
     who: Participant
     session: int
-    """From 1."""
+    """From 1; 0 is the face at rest."""
     seconds: float
     video: Path
-    ratings: Path
+    ratings: Path | None
+    """None for a face at rest, which nobody rates."""
 
 
 def film(take: Take, stage: Stage, report: Callable[[int], None]) -> None:
-    """Render one session: its video and its ratings.
+    """Render one session, its video and its ratings; or a face at rest.
 
     Parameters
     ----------
@@ -62,7 +65,10 @@ def film(take: Take, stage: Stage, report: Callable[[int], None]) -> None:
         The disk is full or not writable.
     """
     script, session_random = script_of(take)
-    expressions, head = movements(take.who, rest(stage), session_random, shown(script))
+    if take.ratings is None:
+        expressions, head = resting(take.who, rest(stage), session_random, frame_count(take.seconds))
+    else:
+        expressions, head = movements(take.who, rest(stage), session_random, shown(script))
     puppet = Puppet(stage, take.who.framing, take.who.light)
     unreported = 0
     with (
@@ -75,7 +81,8 @@ def film(take: Take, stage: Stage, report: Callable[[int], None]) -> None:
             if unreported == _REPORT_EVERY:
                 report(unreported)
                 unreported = 0
-    write_atomic(take.ratings, _ratings_csv(ratings(take.who, session_random, script)))
+    if take.ratings is not None:
+        write_atomic(take.ratings, _ratings_csv(ratings(take.who, session_random, script)))
     report(unreported)
 
 

@@ -179,6 +179,22 @@ def movements(
     return expressions.astype(np.float32), head.astype(np.float32)
 
 
+def resting(
+    who: Participant, rest: Rest, random: np.random.Generator, frames: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weights of a face that does nothing but blink and sway a little, like :func:`movements`."""
+    own = rest.model_dump()
+    base = np.array([own.get(name, 0.0) + who.resting_face.get(name, 0.0) for name in EXPRESSIONS])
+    wander = _standard(_waves(random, max(frames, 750), len(EXPRESSIONS) + len(HEAD)))[:frames]
+    expressions = base + 0.01 * wander[:, : len(EXPRESSIONS)]
+    closed = EXPRESSIONS.index("lips_close")
+    expressions[:, closed] = np.clip(expressions[:, closed], 0.0, 0.92)
+    lid = expressions[:, EXPRESSIONS.index("lid_close")]
+    lid += (_BLINK_CLOSURE - lid) * _blinks(random, np.full(frames, who.blinks_per_minute))
+    head = 0.01 * who.restlessness * wander[:, len(EXPRESSIONS) :]
+    return expressions.astype(np.float32), head.astype(np.float32)
+
+
 def rest_of(lip_gap: float, corner_lift: float) -> Rest:
     """The neutral face of a photograph whose mouth is open or smiling; lengths in eye distances."""
     return Rest(

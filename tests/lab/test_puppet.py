@@ -81,6 +81,22 @@ def test_ratings_are_at_25_hz_and_in_range(made: PuppetFolder) -> None:
     assert np.abs(table[:, 1:]).max() <= 1
 
 
+def test_a_face_at_rest_is_filmed_where_it_is_asked_for(tmp_path: Path) -> None:
+    """And nobody rates it: `mien agent calibrate` takes it."""
+    settings = settings_from(participants=1, sessions=1, seconds=1.2, rest_s=0.6, workers=2)
+    made = make_puppets(settings, tmp_path / "out", None, _unseen)
+    assert made.frames == 30 + 15
+    assert [path.name for path in made.videos] == ["session-01.avi"]
+    names = sorted(path.name for path in (made.folder / "participant-01").iterdir())
+    assert names == ["participant.json", "rest.avi", "session-01.avi", "session-01.csv"]
+    video = cv2.VideoCapture(str(made.folder / "participant-01" / "rest.avi"))
+    frames = 0
+    while video.read()[0]:
+        frames += 1
+    video.release()
+    assert frames == 15
+
+
 def test_a_participants_record_says_that_it_is_synthetic_and_how_it_differs(made: PuppetFolder) -> None:
     records = [
         json.loads((made.folder / f"participant-0{index}" / "participant.json").read_text())

@@ -15,6 +15,7 @@ from mien_lab.puppet_script import (
     participant,
     ratings,
     rest_of,
+    resting,
     shown,
 )
 
@@ -101,3 +102,19 @@ def test_a_smiling_photograph_is_brought_to_rest() -> None:
     neutral = rest_of(lip_gap=0.0, corner_lift=0.0)
     assert neutral.smile == 0
     assert neutral.lips_close == 0
+
+
+@pytest.mark.parametrize("index", range(1, 5))
+def test_a_face_at_rest_keeps_its_own_resting_face_and_blinks(index: int) -> None:
+    """What `mien agent calibrate` looks at; tests of the client say how calm it must be."""
+    who, photo = participant(7, index), Rest(smile=-0.6, lips_close=0.6)
+    expressions, head = resting(who, photo, np.random.default_rng(index), 750)
+    assert expressions.shape == (750, len(EXPRESSIONS))
+    own = photo.model_dump()
+    for column, name in enumerate(EXPRESSIONS):
+        expected = own.get(name, 0.0) + who.resting_face.get(name, 0.0)
+        assert np.median(expressions[:, column]) == pytest.approx(expected, abs=0.02)
+    lid = EXPRESSIONS.index("lid_close")
+    assert expressions[:, lid].max() > 0.9, "half a minute without a blink"
+    assert np.delete(expressions, lid, axis=1).std(axis=0).max() < 0.02
+    assert np.abs(head).max() < 0.06
