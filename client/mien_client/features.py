@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from mien_common.errors import ShapeError
 from mien_common.schema import AU_CHANNELS, AU_V1, LONGEST_FRAMES, STATIC_CHANNELS
 
-from .action_units import EXPERIMENTAL
 from .calibration import Neutral, RunningNeutral
+from .face.action_units import EXPERIMENTAL
 from .observations import NOTHING_KNOWN, POSE_KNOWN, FaceState, Observation
 
 FRAME_S: Final = 1.0 / AU_V1.rate_hz

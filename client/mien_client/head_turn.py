@@ -3,9 +3,10 @@
 OpenFace's axes are a camera's: x to the image's right, y down, z away from the camera; a turn is
 R = Rx(a) · Ry(b) · Rz(c) (``Euler2RotationMatrix`` in its ``RotationHelpers.h``, whose entry
 R[0, 2] = sin b is that of an ordinary right-handed turn). Ours are x right, y up, z towards the camera,
-and R = Rz · Ry · Rx (:func:`~mien_client.action_units.rotation_angles`). With S = diag(1, −1, −1) between
-the axes, our rotation is S · R · S: a turn about x keeps its sign (nodding down is positive in both), turns
-about y and z change theirs. The order of the three turns differs too, so the angles are worked out anew.
+and R = Rz · Ry · Rx (:func:`~mien_client.face.action_units.rotation_angles`). With S = diag(1, −1, −1)
+between the axes, our rotation is S · R · S: a turn about x keeps its sign (nodding down is positive in
+both), turns about y and z change theirs. The order of the three turns differs too, so the angles are
+worked out anew.
 """
 
 from typing import Final

@@ -1,7 +1,7 @@
 """One recording in, one session folder out.
 
-Follows a frame: :mod:`sources` decodes it, the confined :mod:`face_process` turns it into 20 numbers,
-:mod:`features` puts those on the 25 Hz clock, :mod:`sessions` writes them. No pixel is written.
+Follows a frame: :mod:`sources` decodes it, the confined :mod:`~mien_client.face.process` turns it into 20
+numbers, :mod:`features` puts those on the 25 Hz clock, :mod:`sessions` writes them. No pixel is written.
 """
 
 import logging
@@ -16,8 +16,8 @@ from mien_common.files import remove_old_drafts
 from mien_common.schema import AU_V1
 
 from .calibration import Neutral, NeutralKind, RunningNeutral
-from .confinement_record import write_face_process_record
-from .face_seat import FaceSeat
+from .face.confinement_record import write_face_process_record
+from .face.seat import FaceSeat
 from .feature_files import features_from_file
 from .features import Features, features_of
 from .known_recordings import AlreadyHereError, KnownRecordings

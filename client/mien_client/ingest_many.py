@@ -17,7 +17,7 @@ from typing import Final
 
 from mien_common.errors import ConfinementError, MienError, StorageError
 
-from .face_seat import FaceSeat
+from .face.seat import FaceSeat
 from .ingest import Choices, Ingested, Report, announced_frames, ingest_recording, why_skipped
 from .known_recordings import AlreadyHereError, BeingIngestedError, KnownRecordings
 from .recordings import Recording, probably_twins

@@ -16,8 +16,8 @@ from mien_common.schema import TARGETS
 from mien_common.weights import network_from
 
 from .client_app import read_site_data
-from .confinement_record import write_face_process_record
-from .face_seat import FaceSeat
+from .face.confinement_record import write_face_process_record
+from .face.seat import FaceSeat
 from .ingest import Progress, Report, observe
 from .participants import neutral_for
 from .plots import plot_prediction

@@ -16,8 +16,8 @@ from mien_common.errors import VideoError
 from mien_common.schema import AU_CHANNELS
 from mien_common.versions import versions
 
-from .action_units import EXPERIMENTAL
 from .calibration import LONGEST_STEP_S, UNITS, teaches
+from .face.action_units import EXPERIMENTAL
 from .observations import FaceState, Observation
 from .participants import Calibration, Rest
 

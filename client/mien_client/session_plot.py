@@ -18,7 +18,7 @@ from mien_common.errors import SettingsError
 from mien_common.files import write_atomic
 from mien_common.schema import AU_CHANNELS, AU_V1, POSE_CHANNELS, TARGETS
 
-from .action_units import EXPERIMENTAL
+from .face.action_units import EXPERIMENTAL
 from .features import Features
 from .observations import FaceState
 from .plots import COLOURS, gaps

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 from mien_common.errors import InputError, MienError, SettingsError
 from mien_common.files import is_there, read_bounded
 
-from .confinement_record import (
+from .face.confinement_record import (
     ConfinementReport,
     FaceProcessRecord,
     confinement_report,

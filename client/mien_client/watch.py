@@ -20,7 +20,7 @@ from mien_common.published import ModelCard, read_published
 from .affect_stream import AffectStream, RunningScaling, Scaling, SiteScaling
 from .calibration import Neutral
 from .client_app import read_site_data
-from .face_process import FaceProcess
+from .face.process import FaceProcess
 from .live_frames import Arrival, LiveFrames
 from .newest_model import ModelFeed, newest_model
 from .observations import FaceState, Observation, nothing_seen

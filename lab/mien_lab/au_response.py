@@ -2,7 +2,7 @@
 
 The photograph's neutral face is shown, then one action unit after another, each held until the landmarker's
 smoothing has settled: landmarks by the product's own face process, action units by the product's own
-:func:`~mien_client.action_units.measure`. A response is what training would be given,
+:func:`~mien_client.face.action_units.measure`. A response is what training would be given,
 clip(raw − neutral, 0, 5), the neutral face of the same condition being the person's own.
 """
 
@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien_client.action_units import EXPERIMENTAL, MAX_INTENSITY, measure
-from mien_client.face_process import FaceProcess
+from mien_client.face.action_units import EXPERIMENTAL, MAX_INTENSITY, measure
+from mien_client.face.landmarks import Face
+from mien_client.face.process import FaceProcess
 from mien_client.frames import Frame
-from mien_client.landmarks import Face
 from mien_common.errors import MienError
 from mien_common.schema import AU_CHANNELS, STATIC_CHANNELS
 from mien_lab.puppet_face import Image, Stage, build_stage, read_photo

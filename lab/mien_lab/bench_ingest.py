@@ -109,8 +109,8 @@ def main() -> None:
     """``python -m mien_lab.bench_ingest CLIP``: print the bare landmarker's frames/s, by both clocks."""
     import numpy as np
 
-    from mien_client.confinement import confine
-    from mien_client.landmarks import Landmarker
+    from mien_client.face.confinement import confine
+    from mien_client.face.landmarks import Landmarker
     from mien_client.sources import open_source
 
     with open_source(Path(sys.argv[1])) as video:

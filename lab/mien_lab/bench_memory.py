@@ -98,7 +98,7 @@ def _children() -> Iterator[Path]:
     for task in Path("/proc/self/task").iterdir():
         for child in (task / "children").read_text().split():
             process = Path("/proc", child)
-            if b"face_worker" in (process / "cmdline").read_bytes():  # else it is not yet what it will be
+            if b"face.worker" in (process / "cmdline").read_bytes():  # else it is not yet what it will be
                 yield process
 
 

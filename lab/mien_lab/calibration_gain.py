@@ -14,9 +14,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mien_client.action_units import EXPERIMENTAL
 from mien_client.calibration import UNITS, KnownNeutral, Neutral, RunningNeutral
-from mien_client.face_process import FaceProcess
+from mien_client.face.action_units import EXPERIMENTAL
+from mien_client.face.process import FaceProcess
 from mien_client.frames import Frame
 from mien_client.observations import FaceState, Observation
 from mien_client.resting_face import measure_rest

@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien_client.action_units import measure
-from mien_client.coverage import CHANNELS_OF_PARTS, PARTS
-from mien_client.face_finder import FaceFinder, Look
-from mien_client.landmarks import Landmarker
+from mien_client.face.action_units import measure
+from mien_client.face.coverage import CHANNELS_OF_PARTS, PARTS
+from mien_client.face.finder import FaceFinder, Look
+from mien_client.face.landmarks import Landmarker
+from mien_client.face.validity import face_width_px, luminance
 from mien_client.observations import FaceState
-from mien_client.validity import face_width_px, luminance
 from mien_common.schema import AU_CHANNELS
 from mien_lab.puppet_face import Image, build_stage, read_photo
 from mien_lab.puppet_filming import rest

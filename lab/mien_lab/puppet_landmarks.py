@@ -7,7 +7,7 @@ is never seen by a process that has a network.
 import numpy as np
 from numpy.typing import NDArray
 
-from mien_client.face_process import FaceProcess
+from mien_client.face.process import FaceProcess
 from mien_client.frames import Frame
 from mien_common.errors import InputError
 

@@ -1,6 +1,6 @@
 """One face, one action unit at a time: a :class:`Stage` in, pictures of it showing chosen action units out.
 
-For the directed test of ``mien_client.action_units``. Each unit is one velocity field, drawn after the
+For the directed test of ``mien_client.face.action_units``. Each unit is one velocity field, drawn after the
 appearance changes that FACS describes for it (Ekman & Friesen, 1978; Ekman, Friesen & Hager, 2002) and
 independently of how the product measures it. Weight 1 is intensity D to E: lengths are in eye distances
 (about 9 cm on an adult), and no larger than people show at their maximum.

@@ -34,7 +34,7 @@ def _this_process_keeps_its_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     ``test_confinement.py`` tries the real thing, in processes of its own.
     """
-    monkeypatch.setattr("mien_client.confinement.deny_network", lambda: None)
+    monkeypatch.setattr("mien_client.face.confinement.deny_network", lambda: None)
 
 
 class MakeSession(Protocol):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from mien_client.action_units import rotation_angles
+from mien_client.face.action_units import rotation_angles
 from mien_client.head_turn import from_camera_axes, to_camera_axes
 
 ANGLES = st.floats(-1.4, 1.4)

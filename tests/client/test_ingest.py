@@ -239,7 +239,7 @@ def _workers_of(pid: int) -> list[str]:
     for task in Path(f"/proc/{pid}/task").iterdir():
         for child in (task / "children").read_text().split():
             command = Path(f"/proc/{child}/cmdline")
-            found += [child] if command.exists() and b"face_worker" in command.read_bytes() else []
+            found += [child] if command.exists() and b"face.worker" in command.read_bytes() else []
     return found
 
 

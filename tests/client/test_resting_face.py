@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import iqr
 
-from mien_client.action_units import EXPERIMENTAL
 from mien_client.calibration import UNITS
 from mien_client.commands.calibrate import calibrate
+from mien_client.face.action_units import EXPERIMENTAL
 from mien_client.observations import FaceState, Observation, nothing_seen
 from mien_client.participants import read_calibration
 from mien_client.resting_face import RestingFace, measure_rest

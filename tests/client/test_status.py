@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mien_client.confinement_record import write_face_process_record
+from mien_client.face.confinement_record import write_face_process_record
 from mien_client.sessions import Session, write_session
 from mien_client.site import Site, lock_file
 from mien_client.status import Model, Participant, Sent, site_status

@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as st_numpy
 from numpy.typing import NDArray
 
 from mien_client import training
-from mien_client.action_units import EXPERIMENTAL
 from mien_client.calibration import RunningNeutral
+from mien_client.face.action_units import EXPERIMENTAL
 from mien_client.features import MODEL_CHANNELS, Features, clock_for, features_of
 from mien_client.observations import NOTHING_KNOWN, POSE_KNOWN, FaceState, Observation
 from mien_client.sessions import Session, read_session, session_record, write_session

@@ -268,7 +268,7 @@ class TestWithoutAFaceProcess:
         def warn(number: int) -> None:
             time.sleep(0.01)
             if number == 3:
-                logging.getLogger("mien_client.face_process").warning("it died; %d frames are lost", 2)
+                logging.getLogger("mien_client.face.process").warning("it died; %d frames are lost", 2)
 
         assert run(Camera(8, between=warn), None).notices == ["it died; 2 frames are lost"]
         assert not logging.getLogger("mien_client").handlers

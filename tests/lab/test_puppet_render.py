@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import pytest
 
-from mien_client.face_process import FaceProcess
+from mien_client.face.process import FaceProcess
 from mien_client.frames import Frame
 from mien_lab.puppet_expressions import EXPRESSIONS, HEAD, flow
 from mien_lab.puppet_face import Floats, Image, Stage, build_stage, read_photo

@@ -45,8 +45,8 @@ def calibrate(
     It is kept as 17 numbers in the site's folder and subtracted from this participant's action units in
     all later recordings (--participant NAME). Without it, each recording's first minute has to do.
     """
-    from ..confinement import deny_network
-    from ..confinement_record import require_confinement
+    from ..face.confinement import deny_network
+    from ..face.confinement_record import require_confinement
     from ..participants import calibration_file, write_calibration
     from ..site import open_site
     from ..sources import RawFormat, needs_network
@@ -95,8 +95,8 @@ def _measure(
     confined: bool,
     progress: Callable[[int, int], None],
 ) -> "tuple[RestingFace, Calibration, str]":
-    from ..confinement_record import write_face_process_record
-    from ..face_process import FaceProcess
+    from ..face.confinement_record import write_face_process_record
+    from ..face.process import FaceProcess
     from ..resting_face import measure_rest
     from ..sources import open_source
 

@@ -50,8 +50,8 @@ def ingest(
 
     from mien_common.errors import ConfinementError
 
-    from ..confinement import deny_network
-    from ..confinement_record import require_confinement
+    from ..face.confinement import deny_network
+    from ..face.confinement_record import require_confinement
     from ..ingest import Choices
     from ..ingest_many import cores, ingest_many
     from ..recordings import find_recordings

@@ -32,8 +32,8 @@ def predict(
     Without --site, the video's own mean and spread over its whole length stand in for a site's; that
     looks ahead, which a live prediction (`mien agent watch`) can't.
     """
-    from ..confinement import deny_network
-    from ..confinement_record import require_confinement
+    from ..face.confinement import deny_network
+    from ..face.confinement_record import require_confinement
     from ..predict import predict_video
     from ..site import open_site
     from ..system_libraries import require_system_libraries

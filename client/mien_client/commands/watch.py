@@ -52,8 +52,8 @@ def watch(
     """
     from mien_common.errors import ConfinementError
 
-    from ..confinement import deny_network
-    from ..confinement_record import require_confinement
+    from ..face.confinement import deny_network
+    from ..face.confinement_record import require_confinement
     from ..sources import RawFormat, needs_network
     from ..system_libraries import require_system_libraries
 

@@ -14,7 +14,7 @@ from typing import Final
 from mien_common.errors import SettingsError, VideoError
 from mien_common.files import is_there
 
-from ..frame_memory import overwrite_freed_memory
+from ..face.frame_memory import overwrite_freed_memory
 from .camera import camera_device, open_camera
 from .image_folder import open_image_folder
 from .network_stream import open_network_stream

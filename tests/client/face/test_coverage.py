@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mien_client.coverage import LIMITS, PARTS, Coverage
-from mien_client.landmarks import Face
+from mien_client.face.coverage import LIMITS, PARTS, Coverage
+from mien_client.face.landmarks import Face
 from mien_lab.puppet_face import build_stage, read_photo
 from mien_lab.puppet_landmarks import photo_landmarks
 

@@ -1,6 +1,6 @@
 """Finds where faces are in a picture, coarsely, one picture at a time. Runs inside the face process only.
 
-Enters: RGB pictures. Leaves (to :mod:`mien_client.face_finder`, same process): boxes.
+Enters: RGB pictures. Leaves (to :mod:`mien_client.face.finder`, same process): boxes.
 Never leaves: the picture.
 
 It is the detector that the landmarker begins with (BlazeFace, short range), taken from the same model
@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien_client.landmarks import model_asset
+from mien_client.face.landmarks import model_asset
 
 _MODEL: Final = "face_detector.tflite"
 _LARGEST_SIDE_PX: Final = 256

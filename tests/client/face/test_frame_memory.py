@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mien_client.frame_memory import anonymous_memory, map_and_close
+from mien_client.face.frame_memory import anonymous_memory, map_and_close
 from mien_client.site import Site
 from mien_client.sources import open_source
 
@@ -197,7 +197,7 @@ def test_memory_without_a_name_where_there_is_no_memfd(monkeypatch: pytest.Monke
 def test_freed_memory_is_overwritten_or_given_back() -> None:
     code = """
         import ctypes
-        from mien_client.frame_memory import overwrite_freed_memory
+        from mien_client.face.frame_memory import overwrite_freed_memory
 
         libc = ctypes.CDLL(None)
         libc.malloc.restype = ctypes.c_void_p

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from mien_client import confinement
-from mien_client.landlock import landlock_abi
+from mien_client.face import confinement
+from mien_client.face.landlock import landlock_abi
 from mien_client.site import Site
 from mien_common.errors import ConfinementError
 
@@ -27,7 +27,7 @@ Attempt = Callable[..., dict[str, Any]]
 PROLOGUE = """
 import ctypes, errno, json, os, socket, subprocess, sys, threading
 from pathlib import Path
-from mien_client.confinement import confine
+from mien_client.face.confinement import confine
 
 libc = ctypes.CDLL(None, use_errno=True)
 folder, port, udp_port = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -362,7 +362,7 @@ def test_landlock_alone_stops_writes_connections_and_signals(
     """The second layer holds where the first has a hole; what its version covers, see landlock.py."""
     outcome = attempts(
         """
-        from mien_client.landlock import allow_reading_only
+        from mien_client.face.landlock import allow_reading_only
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind("\\0mien-abstract")
             listener.listen()
@@ -392,7 +392,7 @@ def test_rules_for_an_older_kernel_are_taken_too(attempts: Attempt, abi: int) ->
     """An older version's rules, tried on this kernel: the sizes and bits are right for each."""
     outcome = attempts(
         f"""
-        from mien_client import landlock
+        from mien_client.face import landlock
         real = landlock.landlock_abi()
         landlock.landlock_abi = lambda: min({abi}, real)
         landlock.allow_reading_only([Path(sys.base_prefix, "lib")])
@@ -451,7 +451,7 @@ def test_it_needs_no_privilege(tmp_path: Path) -> None:
     """As nobody, without a single capability, as in a container that dropped them all."""
     if shutil.which("setpriv") is None:
         pytest.skip("setpriv (util-linux) is not installed")
-    code = "from mien_client.confinement import confine\nconfine()\nprint('confined')"
+    code = "from mien_client.face.confinement import confine\nconfine()\nprint('confined')"
     drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]
     done = subprocess.run(
         [*drop, "--bounding-set=-all", sys.executable, "-c", code],

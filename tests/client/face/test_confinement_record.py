@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from mien_client.confinement_record import (
+from mien_client.face.confinement_record import (
     RECORD_FILE,
     confinement_report,
     read_face_process_record,
     require_confinement,
     write_face_process_record,
 )
-from mien_client.landlock import landlock_abi
+from mien_client.face.landlock import landlock_abi
 from mien_client.site import Site
 from mien_common.errors import ConfinementError
 
@@ -89,7 +89,7 @@ def test_the_report_is_of_a_real_trial() -> None:
     assert report.possible
     assert report.reason == ""
     assert report.landlock_abi == landlock_abi()
-    code = "from mien_client.confinement_record import confinement_report; print(confinement_report())"
+    code = "from mien_client.face.confinement_record import confinement_report; print(confinement_report())"
     refused = where_no_filter_loads("-c", code)
     assert refused.stdout.startswith("cannot be confined here: the kernel refused the seccomp filter"), (
         refused

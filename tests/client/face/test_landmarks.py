@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mien_client import landmarks
-from mien_client.landmarks import Landmarker, model_asset
+from mien_client.face import landmarks
+from mien_client.face.landmarks import Landmarker, model_asset
 from mien_common.errors import ConfinementError
 
 

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mien_client import face_process
-from mien_client.face_process import FaceProcess
+from mien_client.face import process as face_process
+from mien_client.face.process import FaceProcess
 from mien_client.frames import Frame
 from mien_client.observations import FaceState
 from mien_client.sources import open_source
@@ -271,7 +271,7 @@ def test_a_worker_that_cannot_confine_itself_sees_no_frame(
             import sys
             sys.modules["pyseccomp"] = None
             sys.argv = ["face_worker", *sys.argv[-4:]]
-            from mien_client.face_worker import main
+            from mien_client.face.worker import main
             sys.exit(main())
             """
         )
@@ -295,8 +295,8 @@ def test_a_damaged_model_is_said_at_once_and_not_tried_again(
             import sys
             sys.argv = ["face_worker", *sys.argv[-4:]]
             open({str(tmp_path / "starts")!r}, "a").write("start\\n")
-            from mien_client import landmarks
-            from mien_client.face_worker import main
+            from mien_client.face import landmarks
+            from mien_client.face.worker import main
             landmarks.ASSET_SHA256 = "0" * 64
             sys.exit(main())
             """
@@ -313,7 +313,7 @@ def test_an_agent_that_is_gone_ends_a_worker_that_hangs() -> None:
     """The worker that looks at a frame for ever does not see its pipe close; a thread beside it does."""
     code = """
         import os, sys, threading, time
-        from mien_client.face_worker import _end_with_the_agent
+        from mien_client.face.worker import _end_with_the_agent
         threading.Thread(target=_end_with_the_agent, daemon=True).start()
         print("hangs", flush=True)
         while True:
@@ -339,7 +339,7 @@ def test_a_worker_that_does_not_start_is_said_so(monkeypatch: pytest.MonkeyPatch
 def test_a_worker_does_not_outlive_a_killed_agent() -> None:
     code = """
         import sys
-        from mien_client.face_process import FaceProcess
+        from mien_client.face.process import FaceProcess
         face = FaceProcess(48, 64)
         print(face.pid, flush=True)
         sys.stdin.read()

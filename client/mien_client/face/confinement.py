@@ -120,7 +120,7 @@ def _readable() -> Iterator[Path]:
     for name in ("stdlib", "platstdlib", "purelib", "platlib"):
         yield Path(sysconfig.get_path(name))
     yield Path(sys.base_prefix, "lib")
-    yield Path(__file__).parent
+    yield Path(__file__).parents[1]
     yield from map(Path, mien_common.__path__)
     yield from map(Path, _SYSTEM_LIBRARIES + _SYSTEM_FACTS)
 

@@ -1,6 +1,6 @@
 """Finds the face in a frame with MediaPipe FaceLandmarker. Runs inside the face process only.
 
-Enters: RGB frames. Leaves (to :mod:`mien_client.action_units`, same process): 478 landmarks,
+Enters: RGB frames. Leaves (to :mod:`mien_client.face.action_units`, same process): 478 landmarks,
 52 blendshape scores and the head pose. Never leaves: the frame.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mien_client.mediapipe_direct import DirectLandmarker, DirectUnavailableError
+from mien_client.face.mediapipe_direct import DirectLandmarker, DirectUnavailableError
 from mien_common.errors import ConfinementError
 
 ASSET_SHA256: Final = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"

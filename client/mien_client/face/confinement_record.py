@@ -22,7 +22,7 @@ from .landlock import landlock_abi
 
 RECORD_FILE: Final = "face_process.json"
 _RECORD_LIMIT_BYTES: Final = 64 * 1024
-_TRIAL: Final = "from mien_client.confinement import confine; confine()"
+_TRIAL: Final = "from mien_client.face.confinement import confine; confine()"
 _TRIAL_DEADLINE_S: Final = 60.0
 
 _log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def require_confinement(allow_unconfined: bool) -> bool:
 
 
 def write_face_process_record(state: Path, confinement: Mapping[str, object], restarts: int) -> None:
-    """Keep what a :class:`~mien_client.face_process.FaceProcess` said of its ``confinement``.
+    """Keep what a :class:`~mien_client.face.process.FaceProcess` said of its ``confinement``.
 
     Raises
     ------

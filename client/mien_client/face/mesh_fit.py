@@ -1,6 +1,6 @@
 """Whether the landmarker's mesh still sits on the skull it began on. Runs inside the face process only.
 
-Enters: one :class:`~mien_client.landmarks.Face` after another. Leaves: yes or no.
+Enters: one :class:`~mien_client.face.landmarks.Face` after another. Leaves: yes or no.
 Never leaves: the landmarks, of which it keeps one running mean of 15 per recording.
 
 A hand before the face often pushes the mesh aside: squeezed onto what is left to see, or drawn over the
@@ -15,8 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mien_client.action_units import rotation_angles
-from mien_client.landmarks import Face
+from mien_client.face.action_units import rotation_angles
+from mien_client.face.landmarks import Face
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mien_client.landmarks import Face
+from mien_client.face.landmarks import Face
 
 _HALF_VIEW_RAD: Final = np.radians(31.5)
 """MediaPipe takes every picture to span 63° from top to bottom, and its middle for the optical axis."""

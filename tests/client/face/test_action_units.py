@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from mien_client import action_units, landmarks
-from mien_client.action_units import EXPERIMENTAL, canonical_points, measure, rotation_angles
-from mien_client.landmarks import Face, Landmarker
-from mien_client.unit_definitions import MEASURES, UNIT_DEFINITIONS
+from mien_client.face import action_units, landmarks
+from mien_client.face.action_units import EXPERIMENTAL, canonical_points, measure, rotation_angles
+from mien_client.face.landmarks import Face, Landmarker
+from mien_client.face.unit_definitions import MEASURES, UNIT_DEFINITIONS
 from mien_common.errors import ConfinementError
 from mien_common.schema import AU_CHANNELS, STATIC_CHANNELS
 

@@ -1,6 +1,6 @@
 """When a face that was found is still too poorly seen to be measured. Runs inside the face process only.
 
-Enters: one :class:`~mien_client.landmarks.Face` and its frame. Leaves: a
+Enters: one :class:`~mien_client.face.landmarks.Face` and its frame. Leaves: a
 :class:`~mien_client.observations.FaceState`. Never leaves: the frame, the landmarks.
 """
 
@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mien_client.action_units import rotation_angles
-from mien_client.landmarks import Face
+from mien_client.face.action_units import rotation_angles
+from mien_client.face.landmarks import Face
 from mien_client.observations import FaceState
 
 _FACE_EDGES: Final = (234, 454)

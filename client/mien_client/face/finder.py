@@ -1,11 +1,11 @@
 """Follows one person's face through a recording's frames. Runs inside the face process only.
 
-Enters: RGB frames in time order. Leaves: what :mod:`action_units` measures of the face that is followed,
-and why it is missing where it is. Never leaves: the frame, landmarks, blendshapes.
+Enters: RGB frames in time order. Leaves: what :mod:`~mien_client.face.action_units` measures of the face
+that is followed, and why it is missing where it is. Never leaves: the frame, landmarks, blendshapes.
 
 A face that the landmarker finds in the whole frame costs nothing more. One that it misses is looked
-for in windows (:mod:`mien_client.face_search`) and, once found, followed through a window of its own
-(:mod:`mien_client.tracker`). Of several faces the largest is followed; where the followed face becomes
+for in windows (:mod:`mien_client.face.search`) and, once found, followed through a window of its own
+(:mod:`mien_client.face.tracker`). Of several faces the largest is followed; where the followed face becomes
 another's, ``face`` counts one up.
 """
 
@@ -17,15 +17,15 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mien_client.action_units import measure
-from mien_client.coverage import CHANNELS_OF_PARTS, Coverage
-from mien_client.face_detector import FaceBox, FaceDetector
-from mien_client.face_search import LIMITS, LargerFaces, MissedFaces
-from mien_client.landmarks import Face
+from mien_client.face.action_units import measure
+from mien_client.face.coverage import CHANNELS_OF_PARTS, Coverage
+from mien_client.face.detector import FaceBox, FaceDetector
+from mien_client.face.landmarks import Face
+from mien_client.face.search import LIMITS, LargerFaces, MissedFaces
+from mien_client.face.tracker import Tracker
+from mien_client.face.validity import face_width_px, judge
+from mien_client.face.windows import Window, window_about
 from mien_client.observations import FaceState
-from mien_client.tracker import Tracker
-from mien_client.validity import face_width_px, judge
-from mien_client.windows import Window, window_about
 from mien_common.schema import AU_CHANNELS, STATIC_CHANNELS
 
 _LEAST_DETECTION: Final = 0.3

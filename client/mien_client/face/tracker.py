@@ -14,8 +14,8 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mien_client.landmarks import Face, Landmarker
-from mien_client.windows import Window
+from mien_client.face.landmarks import Face, Landmarker
+from mien_client.face.windows import Window
 
 _BLACK: Final = np.zeros((64, 64, 3), np.uint8)
 

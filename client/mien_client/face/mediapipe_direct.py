@@ -1,6 +1,6 @@
 """MediaPipe's FaceLandmarker past its Python layer: the same C call, its result read with numpy.
 
-Runs inside the face process only. Enters: RGB frames. Leaves (to :mod:`mien_client.landmarks`, same
+Runs inside the face process only. Enters: RGB frames. Leaves (to :mod:`mien_client.face.landmarks`, same
 process): landmarks, blendshapes and the face's matrix. Never leaves: the frame.
 
 The public call hands each frame to a thread of its own and builds 478 Python objects from the answer,

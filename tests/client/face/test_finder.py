@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mien_client.face_process import FaceProcess
+from mien_client.face.process import FaceProcess
 from mien_client.frames import Frame
 from mien_client.observations import FaceState, Observation
 from mien_common.schema import AU_CHANNELS, STATIC_CHANNELS
@@ -27,7 +27,7 @@ from mien_lab.puppet_units import UnitPuppet
 
 Image = NDArray[np.uint8]
 
-REAL_CLIPS = Path(__file__).parents[3] / "shared" / "media" / "faces"
+REAL_CLIPS = Path(__file__).parents[4] / "shared" / "media" / "faces"
 
 RATE_HZ = 25
 PUPPET_WIDTH_PX = 196
@@ -329,7 +329,7 @@ def frames_of(path: Path) -> list[Image]:
 
 
 def test_every_part_of_the_face_takes_some_channel_and_every_unit_needs_some_part() -> None:
-    from mien_client.coverage import CHANNELS_OF_PARTS, PARTS
+    from mien_client.face.coverage import CHANNELS_OF_PARTS, PARTS
 
     assert CHANNELS_OF_PARTS.shape == (len(PARTS), UNITS)
     assert CHANNELS_OF_PARTS.any(axis=0).all()

@@ -29,8 +29,8 @@ def test_it_says_what_the_public_call_says_bit_for_bit(tmp_path: Path, astronaut
     code = """
         import sys
         import numpy as np
-        from mien_client.landmarks import Landmarker
-        from mien_client.mediapipe_direct import DirectLandmarker, unavailable_because
+        from mien_client.face.landmarks import Landmarker
+        from mien_client.face.mediapipe_direct import DirectLandmarker, unavailable_because
 
         pictures = np.load(sys.argv[1])
         assert unavailable_because() == ""
@@ -71,8 +71,8 @@ def test_another_mediapipe_is_left_to_its_public_call(tmp_path: Path, astronaut:
         import ctypes, sys
         import mediapipe, numpy as np
         from mediapipe.tasks.python.vision import face_landmarker
-        from mien_client.landmarks import Landmarker
-        from mien_client.mediapipe_direct import unavailable_because
+        from mien_client.face.landmarks import Landmarker
+        from mien_client.face.mediapipe_direct import unavailable_because
 
         rgb = np.load(sys.argv[1])
         direct = Landmarker()

@@ -1,8 +1,8 @@
 """The child side of the face process: confines itself, then turns frames into numbers.
 
-Started by :class:`mien_client.face_child.FaceChild` as ``python -m mien_client.face_worker FD SLOT_BYTES
+Started by :class:`mien_client.face.child.FaceChild` as ``python -m mien_client.face.worker FD SLOT_BYTES
 OUTCOME CONFINED``. Enters: frames in shared memory. Leaves: replies on standard output, by the formats in
-:mod:`face_protocol`. Never leaves: pixels.
+:mod:`mien_client.face.protocol`. Never leaves: pixels.
 """
 
 import gc
@@ -17,8 +17,9 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from mien_client.confinement import confine
-from mien_client.face_protocol import (
+from mien_client.face.confinement import confine
+from mien_client.face.frame_memory import map_and_close
+from mien_client.face.protocol import (
     BEGIN,
     FAILED,
     LANDMARKS,
@@ -29,7 +30,6 @@ from mien_client.face_protocol import (
     REQUEST,
     slots_of,
 )
-from mien_client.frame_memory import map_and_close
 from mien_common.errors import MienError
 
 _REQUESTS, _REPLIES, _ERRORS = 0, 1, 2
@@ -65,8 +65,8 @@ def main() -> int:
 def _answer(frames: NDArray[np.uint8], slot_bytes: int, outcome: str, report: dict[str, object]) -> None:
     for name in _UNUSED:
         sys.modules[name] = ModuleType(name)
-    from mien_client.face_finder import FaceFinder
-    from mien_client.mediapipe_direct import unavailable_because
+    from mien_client.face.finder import FaceFinder
+    from mien_client.face.mediapipe_direct import unavailable_because
 
     finder = FaceFinder()
     report["slow_because"] = unavailable_because()

@@ -1,7 +1,7 @@
 """One running face process as its parent sees it: started, spoken to by deadlines, ended.
 
 Enters: RGB frames into shared memory, requests into a pipe. Leaves: replies. Never leaves: the frames;
-they are overwritten when the process ends. :class:`~mien_client.face_process.FaceProcess` decides when
+they are overwritten when the process ends. :class:`~mien_client.face.process.FaceProcess` decides when
 to start another.
 """
 
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from mien_common.errors import ConfinementError, FaceProcessDiedError
 
-from .face_protocol import FAILED, PAYLOAD_LIMIT_BYTES, READY, REPLY, REQUEST, Outcome, slots_of
 from .frame_memory import anonymous_memory
+from .protocol import FAILED, PAYLOAD_LIMIT_BYTES, READY, REPLY, REQUEST, Outcome, slots_of
 
 _ENVIRONMENT: Final = {
     "GLOG_minloglevel": "3",
@@ -39,7 +39,7 @@ class FaceChild:
     Parameters
     ----------
     slot_bytes : the largest frame it takes.
-    outcome : see :class:`~mien_client.face_process.FaceProcess`.
+    outcome : see :class:`~mien_client.face.process.FaceProcess`.
     confined : False only where the user allowed it in so many words.
 
     Raises
@@ -61,7 +61,7 @@ class FaceChild:
             self._memory = mmap.mmap(memory, size)
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-I", "-B", "-m", "mien_client.face_worker"),
+                    *(sys.executable, "-I", "-B", "-m", "mien_client.face.worker"),
                     *(str(memory), str(slot_bytes), outcome, "confined" if confined else "unconfined"),
                 ],
                 stdin=subprocess.PIPE,

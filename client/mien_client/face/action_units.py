@@ -1,11 +1,11 @@
 """AU-like intensities and head rotation from landmarks. Runs inside the face process.
 
-Enters: one :class:`~mien_client.landmarks.Face`. Leaves: 20 numbers in the order of
+Enters: one :class:`~mien_client.face.landmarks.Face`. Leaves: 20 numbers in the order of
 ``schema.STATIC_CHANNELS``. Never leaves: landmarks, from which a person can be recognised far better
 than from these.
 
 They are *AU-like*, never AUs: no certified coder has rated them. All 17 are geometry, defined in
-:mod:`mien_client.unit_definitions` on a face that is turned to the front and brought to one size.
+:mod:`mien_client.face.unit_definitions` on a face that is turned to the front and brought to one size.
 MediaPipe's blendshapes are not used: they are worked out from the same landmarks; cheekSquint, noseSneer
 and mouthFrown hardly move at all, and eyeWide, browDown, mouthPress and mouthDimple change more with a turn
 of the head than with the face.
@@ -16,8 +16,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mien_client.landmarks import Face
-from mien_client.unit_definitions import MEASURES, UNIT_DEFINITIONS
+from mien_client.face.landmarks import Face
+from mien_client.face.unit_definitions import MEASURES, UNIT_DEFINITIONS
 from mien_common.schema import AU_CHANNELS, STATIC_CHANNELS
 
 MAX_INTENSITY: Final = 5.0

@@ -1,7 +1,7 @@
 """Where to look for faces besides the one in sight. Runs inside the face process only.
 
 Enters: frames without a face, or with one that is followed. Leaves: boxes, to
-:mod:`mien_client.face_finder`. Never leaves the process: either.
+:mod:`mien_client.face.finder`. Never leaves the process: either.
 
 Two questions, each at a bounded price per frame: where is a face that the landmarker misses
 (:class:`MissedFaces`), and is another face larger than the one followed (:class:`LargerFaces`).
@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mien_client.face_detector import FaceBox, FaceDetector
-from mien_client.windows import Window, search_windows, window_about
+from mien_client.face.detector import FaceBox, FaceDetector
+from mien_client.face.windows import Window, search_windows, window_about
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What each AU-like channel is: which heights and widths of the face, with which weights, and why.
 
-Nothing enters or leaves: this is the table that :mod:`mien_client.action_units` measures by.
+Nothing enters or leaves: this is the table that :mod:`mien_client.face.action_units` measures by.
 
 Each unit follows what its action unit does to the face (Ekman & Friesen, *Facial Action Coding System*,
 1978; Ekman, Friesen & Hager, 2002). The landmarker moves its mesh as a whole: it lowers the brows of

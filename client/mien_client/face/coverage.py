@@ -1,7 +1,7 @@
 """Which parts of a face something lies before: a hand, a cup, the frame's edge. Inside the face process only.
 
-Enters: one :class:`~mien_client.landmarks.Face` after another, with their frames. Leaves: names of parts.
-Never leaves: brightness at the landmarks, of which it keeps one running mean per recording.
+Enters: one :class:`~mien_client.face.landmarks.Face` after another, with their frames. Leaves: names of
+parts. Never leaves: brightness at the landmarks, of which it keeps one running mean per recording.
 
 The landmarker puts a mouth where a hand is, as surely as where a mouth is. So the skin itself is asked.
 Brightness is sampled at some 240 landmarks: they move with the face, so an open mouth, a closed eye or a
@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien_client.action_units import rotation_angles
-from mien_client.landmarks import Face
-from mien_client.mesh_fit import MeshFit
-from mien_client.validity import face_width_px
+from mien_client.face.action_units import rotation_angles
+from mien_client.face.landmarks import Face
+from mien_client.face.mesh_fit import MeshFit
+from mien_client.face.validity import face_width_px
 from mien_common.schema import AU_CHANNELS
 
 _Floats = NDArray[np.float32]

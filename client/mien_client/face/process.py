@@ -2,7 +2,7 @@
 
 Enters: BGR frames with time stamps, from a source. Leaves: action units and head pose per frame
 (:class:`Observation`). Never leaves: the frame, the landmarks, the blendshapes.
-The child (:mod:`mien_client.face_worker`) confines itself before it loads MediaPipe. The frames cross
+The child (:mod:`mien_client.face.worker`) confines itself before it loads MediaPipe. The frames cross
 in anonymous shared memory that has no name in any file system, and are overwritten after use.
 
 One process serves many recordings. When it dies or hangs it is ended and another is started; the frames
@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 
 from mien_common.errors import ConfinementError, FaceProcessDiedError
 
-from .face_child import FaceChild
-from .face_protocol import (
+from ..frames import Frame
+from ..observations import FaceState, Observation, nothing_seen
+from .child import FaceChild
+from .protocol import (
     BEGIN,
     FRAME,
     LANDMARKS,
@@ -33,8 +35,6 @@ from .face_protocol import (
     OBSERVED,
     Outcome,
 )
-from .frames import Frame
-from .observations import FaceState, Observation, nothing_seen
 
 FRAME_DEADLINE_S: Final = 10.0
 """A frame takes about 0.01 s, a 4K frame 0.1 s; a machine that swaps is slower, never this slow."""

@@ -6,7 +6,7 @@ Enters: the size of the next recording's frames. Leaves: a face process, new or 
 from types import TracebackType
 from typing import Self
 
-from .face_process import FaceProcess
+from .process import FaceProcess
 
 
 class FaceSeat:
