@@ -23,7 +23,7 @@ demo: $(READY) ## a whole federation on this machine, from videos to a published
 	@exec $(BIN)/mien lab demo $(ARGS)
 
 test: $(READY) ## the whole test suite
-	@exec $(BIN)/pytest -n auto --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@exec $(BIN)/pytest -n auto --no-loadscope-reorder $(ARGS)
 
 check: $(READY) ## format, lint, types, and which room imports which
 	@$(BIN)/ruff format --check .
