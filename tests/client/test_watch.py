@@ -397,7 +397,8 @@ def test_on_a_terminal_one_line_is_redrawn(face_video: Path) -> None:
         stdin=screen,
         stdout=screen,
         stderr=screen,
-        env={**os.environ, "TERM": "xterm"},
+        # COLUMNS, as pytest-xdist sets it, would count for more than the terminal's own size.
+        env={name: value for name, value in os.environ.items() if name != "COLUMNS"} | {"TERM": "xterm"},
         start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     ) as command:

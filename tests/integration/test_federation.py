@@ -135,7 +135,7 @@ def test_a_site_with_nothing_to_train_on_says_so_and_the_others_go_on(make_feder
         (done,) = rounds_of(list(federation.run("--rounds", 1, "--quorum", 2)))
     assert done["sites"]["answered"] == ["lab-1", "lab-2"]
     reason = done["sites"]["failed"]["lab-3"]
-    assert reason.startswith("SessionError"), reason
+    assert reason.startswith("NoSessionError"), reason
     assert str(federation.folder) not in reason, "paths stay at the site"
 
 

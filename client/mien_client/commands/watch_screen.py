@@ -16,6 +16,7 @@ from mien_common.errors import StorageError
 from mien_common.published import ModelCard
 from mien_common.schema import AU_CHANNELS, POSE_CHANNELS
 
+from ..face.action_units import EXPERIMENTAL
 from ..observations import FaceState
 from ..state_words import WORDS
 from ..watch_report import Setup, Shown, Summary
@@ -25,7 +26,7 @@ REDRAW_EVERY_S: Final = 0.1
 LINE_EVERY_S: Final = 1.0
 LINE_WIDTH: Final = 110
 STRONGEST: Final = 4
-"""How many action units a line names."""
+"""How many action units a line names, the experimental ones left out."""
 FAINT: Final = 0.5
 """Intensities below this are not named."""
 NO_MODEL: Final = (
@@ -214,7 +215,11 @@ def model_in_words(card: ModelCard) -> str:
 
 def _strongest(values: list[float]) -> list[str]:
     named = sorted(
-        ((value, name) for name, value in zip(AU_CHANNELS, values, strict=False) if value >= FAINT),
+        (
+            (value, name)
+            for name, value in zip(AU_CHANNELS, values, strict=False)
+            if value >= FAINT and name not in EXPERIMENTAL
+        ),
         reverse=True,
     )
     return [f"{name.removesuffix('_r')} {value:.1f}" for value, name in named[:STRONGEST]]
