@@ -238,7 +238,7 @@ def as_nobody(path: Path) -> str:
         return refused(path)
     reading, writing = os.pipe()
     for folder in path.parents[:3]:
-        folder.chmod(0o755)
+        folder.chmod(folder.stat().st_mode | 0o055)  # added to: one of these may be the system's own
     child = os.fork()
     if child == 0:
         try:
