@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import JsonOption, SiteOption, UnconfinedOption, print_json, progress_bar
+from .options import JsonOption, SiteOption, UnconfinedOption, print_json, progress_bar, ready_for_frames
 
 if TYPE_CHECKING:
     from ..participants import Calibration
@@ -45,20 +45,14 @@ def calibrate(
     It is kept as 17 numbers in the site's folder and subtracted from this participant's action units in
     all later recordings (--participant NAME). Without it, each recording's first minute has to do.
     """
-    from ..face.confinement import deny_network
-    from ..face.confinement_record import require_confinement
     from ..participants import calibration_file, write_calibration
     from ..site import open_site
     from ..sources import RawFormat, needs_network
-    from ..system_libraries import require_system_libraries
 
-    require_system_libraries()
     opened = open_site(site)
     earlier = calibration_file(opened, participant).exists()
     form = RawFormat.parse(raw) if raw is not None else None
-    if not needs_network(source):
-        deny_network()
-    confined = require_confinement(unconfined)
+    confined = ready_for_frames(unconfined, needs_network=needs_network(source))
     with progress_bar(f"look calmly into the camera, {seconds:g} s", as_json) as progress:
         measured, calibration, name = _measure(
             opened, source, participant, seconds, rate_hz, form, confined, progress

@@ -1,12 +1,11 @@
 """``mien agent ingest``: recordings in, sessions out."""
 
-from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .options import JsonOption, ParticipantOption, SiteOption, UnconfinedOption
+from .options import JsonOption, ParticipantOption, SiteOption, UnconfinedOption, ready_for_frames
 
 
 def ingest(
@@ -47,23 +46,13 @@ def ingest(
     What the site has already is skipped, also under another name, so that a command that was interrupted
     is simply given again. Recordings that fail are listed at the end; the others are kept.
     """
-
-    from mien_common.errors import ConfinementError
-
-    from ..face.confinement import deny_network
-    from ..face.confinement_record import require_confinement
     from ..ingest import Choices
     from ..ingest_many import cores, ingest_many
     from ..recordings import find_recordings
     from ..site import open_site
-    from ..system_libraries import require_system_libraries
     from .ingest_screen import ingest_screen
 
-    require_system_libraries()
-    confined = require_confinement(allow_unconfined)
-    # Where a face process cannot be confined this process may not be able to either, and that is allowed.
-    with nullcontext() if confined else suppress(ConfinementError):
-        deny_network()
+    confined = ready_for_frames(allow_unconfined)
     opened = open_site(site)
     with ingest_screen(as_json) as screen:
         recordings = find_recordings(paths, ratings, opened.folder, screen.say)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +24,31 @@ UnconfinedOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON lines instead of text, for programs.")]
+
+
+def ready_for_frames(allow_unconfined: bool, *, needs_network: bool = False) -> bool:
+    """Give up this command's network, for good; whether its face processes are to be confined.
+
+    Raises
+    ------
+    ConfinementError
+        This process cannot give up its network, and nobody allowed that.
+    MienError
+        A system library is missing; the message says which.
+    """
+    from mien_common.errors import ConfinementError
+
+    from ..face.confinement import deny_network
+    from ..face.confinement_record import require_confinement
+    from ..system_libraries import require_system_libraries
+
+    require_system_libraries()
+    confined = require_confinement(allow_unconfined)
+    if not needs_network:
+        # Where a face process cannot be confined this process may not be able to either; that is allowed.
+        with nullcontext() if confined else suppress(ConfinementError):
+            deny_network()
+    return confined
 
 
 @contextmanager

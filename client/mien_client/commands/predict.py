@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from .options import JsonOption, ParticipantOption, UnconfinedOption, print_json, progress_bar
+from .options import (
+    JsonOption,
+    ParticipantOption,
+    UnconfinedOption,
+    print_json,
+    progress_bar,
+    ready_for_frames,
+)
 
 
 def predict(
@@ -32,14 +39,10 @@ def predict(
     Without --site, the video's own mean and spread over its whole length stand in for a site's; that
     looks ahead, which a live prediction (`mien agent watch`) can't.
     """
-    from ..face.confinement import deny_network
-    from ..face.confinement_record import require_confinement
     from ..predict import predict_video
     from ..site import open_site
-    from ..system_libraries import require_system_libraries
 
-    require_system_libraries()
-    deny_network()
+    confined = ready_for_frames(unconfined)
     opened = open_site(site) if site is not None else None
     with progress_bar(video.name, as_json) as progress:
         done = predict_video(
@@ -50,7 +53,7 @@ def predict(
             out,
             progress,
             participant=participant,
-            confined=require_confinement(unconfined),
+            confined=confined,
         )
     if as_json:
         print_json(

@@ -3,13 +3,12 @@
 import gc
 import signal
 import sys
-from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import JsonOption, ParticipantOption, UnconfinedOption
+from .options import JsonOption, ParticipantOption, UnconfinedOption, ready_for_frames
 
 if TYPE_CHECKING:
     from ..site import Site
@@ -50,20 +49,10 @@ def watch(
 
     Nothing is written to disk. A machine that is too slow drops frames and counts them.
     """
-    from mien_common.errors import ConfinementError
-
-    from ..face.confinement import deny_network
-    from ..face.confinement_record import require_confinement
     from ..sources import RawFormat, needs_network
-    from ..system_libraries import require_system_libraries
 
-    require_system_libraries()
     form = RawFormat.parse(raw) if raw is not None else None
-    confined = require_confinement(allow_unconfined)
-    if not needs_network(source):
-        # Where a face process cannot be confined this process may not be able to either; that is allowed.
-        with nullcontext() if confined else suppress(ConfinementError):
-            deny_network()
+    confined = ready_for_frames(allow_unconfined, needs_network=needs_network(source))
     try:
         _watch(source, site, model, participant, form, rate_hz, seconds, confined, as_json)
     except KeyboardInterrupt:  # before the first frame, or for the second time

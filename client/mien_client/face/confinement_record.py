@@ -92,7 +92,7 @@ def require_confinement(allow_unconfined: bool) -> bool:
         return True
     report = confinement_report()
     if not report.possible:
-        _log.warning("the face process %s; going on without, as you allowed", report)
+        _log.warning("going on without, as you allowed: the face process %s", report)
     return report.possible
 
 

@@ -78,6 +78,24 @@ def test_by_the_users_word_it_goes_on_and_says_so_everywhere(site: Site, face_vi
     assert "NOT CONFINED" in status.stdout, status.stderr
 
 
+@pytest.mark.parametrize("command", ["calibrate", "predict", "watch"])
+def test_every_command_that_looks_at_frames_takes_the_users_word(
+    site: Site, face_video: Path, tmp_path: Path, command: str
+) -> None:
+    arguments = {
+        "calibrate": ("--participant", "p-07", "--site", str(site.folder)),
+        "predict": ("--model", str(tmp_path / "no-model")),
+        "watch": ("--seconds", "0"),
+    }[command]
+    base = ("-m", "mien_common", "agent", command, str(face_video), *arguments)
+    refused = where_no_filter_loads(*base)
+    assert refused.returncode == 1, refused.stdout
+    assert ALLOW in refused.stderr, "the error must say how to go on"
+    allowed = where_no_filter_loads(*base, ALLOW)
+    assert "going on without, as you allowed" in allowed.stderr
+    assert "error: the kernel refused" not in allowed.stderr, "it may refuse the model"
+
+
 def test_the_word_changes_nothing_where_it_is_not_needed(caplog: pytest.LogCaptureFixture) -> None:
     assert require_confinement(allow_unconfined=True) is True
     assert require_confinement(allow_unconfined=False) is True
