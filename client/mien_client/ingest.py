@@ -256,6 +256,8 @@ def why_skipped(error: AlreadyHereError, recording: Recording, choices: Choices)
         differences.append("without these ratings")
     if known.held_out != choices.held_out:
         differences.append("held out" if known.held_out else "not held out")
+    if choices.participant is not None and known.participant != choices.participant:
+        differences.append(f"of {known.participant}" if known.participant else "of nobody who was named")
     here = f"already here as {known.folder}"
     if not differences:
         return here

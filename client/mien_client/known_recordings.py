@@ -33,6 +33,7 @@ class Known:
     folder: Path
     rated: bool
     held_out: bool
+    participant: str | None
 
 
 class AlreadyHereError(SessionError):
@@ -123,7 +124,7 @@ class KnownRecordings:
         try:
             record = json.loads(read_bounded(folder / SESSION_FILE, _RECORD_BYTES))
             digest = record["source_sha256"]
-            known = Known(folder, bool(record["rated"]), bool(record["held_out"]))
+            known = Known(folder, bool(record["rated"]), bool(record["held_out"]), record.get("participant"))
         except (InputError, ValueError, KeyError, TypeError, RecursionError):
             return
         if isinstance(digest, str):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mien_common.errors import InputError, SessionError
-from mien_common.files import new_folder, read_bounded, write_atomic
+from mien_common.files import is_there, new_folder, read_bounded, write_atomic
 from mien_common.schema import AU_V1, LONGEST_FRAMES, TARGETS
 from mien_common.versions import versions
 
@@ -36,6 +36,8 @@ _FRAME_TYPES: Final = {"time_s": "double", "valid": "bool", "state": "uint8", "f
 _FEATURES_TYPES: Final = _FRAME_TYPES | dict.fromkeys(AU_V1.channels, "float")
 _RATINGS_TYPES: Final = {"time_s": "double"} | dict.fromkeys(TARGETS, "float")
 """Columns and their types, in Arrow's words."""
+_AGAIN: Final = "Remove that session's folder and ingest its source again."
+"""While the folder is there, its recording counts as ingested."""
 _PIECE_ROWS: Final = 3000
 """Rows that are written at a time."""
 
@@ -182,29 +184,30 @@ def read_session(folder: Path) -> Session:
     values = np.stack([columns[name] for name in AU_V1.channels], axis=1)
     features = Features(values=values, **{name: columns[name] for name in _FRAME_TYPES})
     if problem := _contradiction(features, record):
-        raise SessionError(f"session {folder}: {problem}. Ingest its source again.")
+        raise SessionError(f"session {folder}: {problem}. {_AGAIN}")
     ratings = None
     if record.rated:
         rated = _read_table(folder / RATINGS_FILE, _RATINGS_TYPES, record.frames)
         ratings = np.stack([rated[name] for name in TARGETS], axis=1)
         if not (np.isnan(ratings) | (np.abs(ratings) <= 1.0)).all():
-            raise SessionError(f"session {folder}: ratings outside −1 to 1. Ingest its source again.")
+            raise SessionError(f"session {folder}: ratings outside −1 to 1. {_AGAIN}")
     return Session(record, features, ratings)
 
 
 def read_record(folder: Path) -> SessionRecord:
-    """What a session says of itself, checked; its tables are not read.
+    """What a session says of itself, checked; its tables have to be there and are not read.
 
     Raises
     ------
     SessionError
-        It is missing or damaged, or of another schema or version.
+        It or a table is missing, it is damaged, or of another schema or version.
     """
     try:
         record = SessionRecord.model_validate_json(read_bounded(folder / SESSION_FILE, 1024 * 1024))
     except InputError as error:
         raise SessionError(
-            f"{folder} is no usable session ({SESSION_FILE}: {error}). Ingest its source again."
+            f"{folder} is no usable session ({error}). If it lies under a site's sessions, "
+            "remove it and ingest its source again."
         ) from error
     except ValidationError as error:
         if any(each["loc"] == ("layout",) for each in error.errors(include_url=False)):
@@ -213,14 +216,15 @@ def read_record(folder: Path) -> SessionRecord:
                 "source again."
             ) from error
         problem = first_problem(error)
-        raise SessionError(
-            f"{folder} is no usable session ({SESSION_FILE}: {problem}). Ingest its source again."
-        ) from error
+        raise SessionError(f"{folder} is no usable session ({SESSION_FILE}: {problem}). {_AGAIN}") from error
     if (record.schema_name, record.channels, record.rate_hz) != (AU_V1.name, AU_V1.channels, AU_V1.rate_hz):
         raise SessionError(
             f"session {folder} is of schema {record.schema_name!r}, this agent works with {AU_V1.name!r}. "
-            "Ingest its source again with this version."
+            f"{_AGAIN}"
         )
+    for name in (FEATURES_FILE, RATINGS_FILE) if record.rated else (FEATURES_FILE,):
+        if not is_there(folder / name):
+            raise SessionError(f"{folder} is no usable session ({name} is missing). {_AGAIN}")
     return record
 
 
@@ -277,9 +281,7 @@ def _read_table(path: Path, types: dict[str, str], frames: int) -> dict[str, NDA
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
         if file.metadata.num_rows != frames:  # known from the footer, before anything large is read
-            raise SessionError(
-                f"{path} has {file.metadata.num_rows} frames, its session {frames}. Ingest its source again."
-            )
+            raise SessionError(f"{path} has {file.metadata.num_rows} frames, its session {frames}. {_AGAIN}")
         table = file.read(columns=list(types))
         for name, wanted in types.items():
             column = table.column(name)
@@ -287,9 +289,7 @@ def _read_table(path: Path, types: dict[str, str], frames: int) -> dict[str, NDA
                 raise ValueError(f"column {name} is not of {wanted}")
         return {name: table.column(name).to_numpy() for name in types}
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        raise SessionError(
-            f"{path} cannot be read: {_first_line(error)}. Ingest its source again."
-        ) from error
+        raise SessionError(f"{path} cannot be read: {_first_line(error)}. {_AGAIN}") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -104,6 +104,10 @@ def test_what_is_there_is_skipped_and_differences_are_said(site: Site, tmp_path:
     assert said.endswith(
         ", without these ratings and held out. Remove that folder and ingest it again to change this."
     )
+    results, _ = run(site, tmp_path / "in" / "openface-b.csv", held_out=True, participant="p-07")
+    assert results["openface-b.csv"].reason.endswith(
+        ", of nobody who was named. Remove that folder and ingest it again to change this."
+    )
     results, _ = run(site, tmp_path / "in", held_out=True)
     assert results["openface-b.csv"].reason.endswith(session_folder(site, "openface-b"))
 

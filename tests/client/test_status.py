@@ -99,6 +99,10 @@ BREAK: dict[str, tuple[Callable[[Site], object], str]] = {
     "open key": (lambda s: s.private_key_file.chmod(0o644), "can be read by others. Run: chmod 600"),
     "no authority": (lambda s: s.ca_certificate.unlink(), "ca.crt is not a readable certificate"),
     "session": (lambda s: (s.sessions / "s-1" / "session.json").write_text("{"), "s-1 is no usable session"),
+    "session's table": (
+        lambda s: (s.sessions / "s-1" / "features.parquet").unlink(),
+        "s-1 is no usable session (features.parquet is missing). Remove that session's folder",
+    ),
     "old session": (
         lambda s: (s.sessions / "s-1" / "session.json").write_text('{"id": "s-1"}'),
         "was made by another version of Mien",

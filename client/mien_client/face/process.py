@@ -253,7 +253,7 @@ class FaceProcess:
                 "again; if every video ends so, look whether the machine has memory left."
             ) from error
         self.restarts += 1
-        _log.warning("%s; another takes over, %d frames are lost", error, self._lost)
+        _log.warning("%s; another takes over, frames lost: %d", error, self._lost)
         self._start(self._child.slot_bytes)
 
     def _too_large(self, frame: Frame) -> bool:
