@@ -42,7 +42,6 @@ _HANDS: Final[Mapping[str, tuple[float, float, float]]] = {
     "nose": (320.0, 262.0, 60.0),
 }
 """By the part it is laid over: the hand's middle and reach in the puppet's frame."""
-_FROM_ASIDE: Final[Mapping[str, float]] = {"eye_left": -180.0, "eye_right": 180.0}
 _ARRIVES, _LIES, _LEAVES, _GONE = 50, 57, 82, 94
 """Frames. It arrives within a quarter of a second from outside; the last second is uncovered again."""
 
