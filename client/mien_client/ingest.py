@@ -233,7 +233,7 @@ def _require_a_face(recording: Recording, features: Features) -> None:
         shares = seen_in_words(shares_of(seconds_by_state(features)))
         raise VideoError(
             f"{recording.path} shows too little of a face to learn from: {shares}. "
-            "Check framing and light; the face should be at least 60 pixels wide."
+            "Check framing and light; the face should be at least 36 pixels wide, 60 is better."
         )
 
 

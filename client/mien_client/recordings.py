@@ -158,7 +158,7 @@ def _in_folder(top: Path, leave_out: Path, say: Say) -> Iterator[Recording]:
 
 
 def _right_in(folder: Path, top: Path, say: Say) -> Iterator[Recording]:
-    names = _visible_files(folder)
+    names = _visible_files(folder, say)
     videos = [name for name in names if _suffix(name) in VIDEO_SUFFIXES]
     within = folder.relative_to(top)
     filmed = {Path(name).stem for name in videos}
@@ -219,14 +219,21 @@ def _stem(recording: Recording) -> str:
     return recording.path.name if recording.kind == "images" else recording.path.stem
 
 
-def _visible_files(folder: Path) -> list[str]:
+def _visible_files(folder: Path, say: Say) -> list[str]:
     """Names of ordinary files, without hidden ones (a Mac's ``._film.mp4`` is no film)."""
+    names = []
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if entry.name[0] != "." and entry.is_file()]
+            visible = [entry for entry in entries if entry.name[0] != "."]
+            for entry in sorted(visible, key=lambda entry: natural_order(entry.name)):
+                if entry.is_file():
+                    names.append(entry.name)
+                elif _suffix(entry.name) in VIDEO_SUFFIXES and not entry.is_dir():
+                    # A pipe, a device, or a link that leads nowhere: it looks like a film that is expected.
+                    say(f"{entry.path} is left out: it is no ordinary file")
     except OSError as error:
         raise _unreadable_folder(error, folder) from error
-    return sorted(names, key=natural_order)
+    return names
 
 
 def _suffix(name: str) -> str:

@@ -53,6 +53,17 @@ def test_a_folder_of_pictures_is_one_recording(tmp_path: Path) -> None:
     assert names(find(tmp_path / "shots")[0], tmp_path) == [("shots", "images")], "given, few will do"
 
 
+def test_what_only_looks_like_a_film_is_named(tmp_path: Path) -> None:
+    make(tmp_path, "film.mp4")
+    os.mkfifo(tmp_path / "live.mp4")
+    (tmp_path / "moved.mp4").symlink_to(tmp_path / "elsewhere.mp4")
+    found, notes = find(tmp_path)
+    assert names(found, tmp_path) == [("film.mp4", "video")]
+    assert notes == [
+        f"{tmp_path / name} is left out: it is no ordinary file" for name in ("live.mp4", "moved.mp4")
+    ]
+
+
 def test_feature_files_are_found_but_not_beside_their_video(tmp_path: Path) -> None:
     make(tmp_path, "openface-1.csv", "film-openface.csv", "film-openface.mp4", "heart.csv")
     found, notes = find(tmp_path)
