@@ -12,15 +12,14 @@ from typing import Final, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from mien_common.network import AffectNetwork
+from mien_common.network import AffectNetwork, State
 from mien_common.schema import AU_V1
 
 from .calibration import Neutral
 from .features import ON_TIME_S, FeatureFrame, Features, FeatureStream
 from .observations import Observation
-from .training import SMALLEST_DEVIATION, Scaler
+from .scaling import SMALLEST_DEVIATION, Scaler
 
 LEARNING_S: Final = 10.0
 """Seconds of face from which a running standardisation is learnt before anything is predicted with it."""
@@ -121,7 +120,7 @@ class AffectStream:
         self._neutral = neutral
         self._stream = FeatureStream(neutral)
         self._began_s = 0.0
-        self._state: Tensor | None = None
+        self._state: State | None = None
         self._tick_s = -1.0
         self._at_tick: tuple[float, float] | None = None
 
@@ -159,7 +158,7 @@ class AffectStream:
         tried, _ = self._step(self._network, now)
         return tried
 
-    def _step(self, network: AffectNetwork, frame: FeatureFrame) -> tuple[tuple[float, float], Tensor]:
+    def _step(self, network: AffectNetwork, frame: FeatureFrame) -> tuple[tuple[float, float], State]:
         inputs = torch.from_numpy(self._scaling.inputs(frame))[None]
         prediction, state = network.step(inputs, self._state)
         valence, arousal = prediction[0].tolist()

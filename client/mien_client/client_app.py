@@ -31,12 +31,16 @@ from mien_common.messages import (
 )
 from mien_common.schema import AU_V1
 from mien_common.versions import MIEN_VERSION
-from mien_common.weights import Weights, from_record, network_from, norm_of, to_record, weights_of
+from mien_common.weights import Weights, from_record, network_from, norm_of, to_record
 
-from . import training
+from . import inference
+from .device import choose_device
 from .newest_model import keep_newest
+from .rated_recording import Recording, recording_of
+from .scaling import Scaler, fit_scaler
 from .sessions import FeaturesFrom, Session, read_session, session_folders
 from .site import Site, open_site
+from .training import local_update
 
 SITE_DIR: Final = "site-dir"
 """Key of the site's folder in Flower's node configuration."""
@@ -51,25 +55,23 @@ def train(message: Message, context: Context) -> Message:
     order, weights, bytes_down = _order(message)
     site = _site(context)
     data = _site_data(site)
-    device = training.choose_device(site.settings.device)
+    device = choose_device(site.settings.device)
     torch.set_num_threads(site.settings.threads)
-    network = network_from(weights, order.architecture)
-    result = training.train(
-        network,
+    update = local_update(
+        weights,
+        order.architecture,
         data.to_train_on(),
         order.training,
         window_seed(order.seed, order.round, site.settings.name),
         device,
     )
-    trained = weights_of(network)
-    update: Weights = {name: trained[name] - weights[name] for name in weights}
-    arrays = to_record(update)
+    arrays = to_record(update.delta)
     report = TrainReport(
         site=site.settings.name,
         round=order.round,
-        frames=result.frames,
-        loss=result.loss,
-        update_norm=norm_of(update),
+        frames=update.result.frames,
+        loss=update.result.loss,
+        update_norm=norm_of(update.delta),
         seconds=time.monotonic() - started,
         device=str(device.type),
         version=MIEN_VERSION,
@@ -77,7 +79,7 @@ def train(message: Message, context: Context) -> Message:
         bytes_up=_size_of(arrays),
     )
     content = RecordDict(
-        {ARRAYS: arrays, METRICS: MetricRecord({NUM_EXAMPLES: result.frames}), DOCUMENT: pack(report)}
+        {ARRAYS: arrays, METRICS: MetricRecord({NUM_EXAMPLES: update.result.frames}), DOCUMENT: pack(report)}
     )
     return Message(content, reply_to=message)
 
@@ -90,9 +92,9 @@ def evaluate(message: Message, context: Context) -> Message:
     site = _site(context)
     keep_newest(site, order, weights, message.metadata.run_id, message.metadata.created_at)
     data = _site_data(site)
-    device = training.choose_device(site.settings.device)
+    device = choose_device(site.settings.device)
     torch.set_num_threads(site.settings.threads)
-    recordings = training.evaluate(network_from(weights, order.architecture), data.to_test_on(), device)
+    recordings = inference.evaluate(network_from(weights, order.architecture), data.to_test_on(), device)
     report = EvaluateReport(
         site=site.settings.name,
         round=order.round,
@@ -111,7 +113,7 @@ class SiteData:
 
     sessions: tuple[Session, ...]
     lag_s: float
-    scalers: Mapping[FeaturesFrom, training.Scaler] = field(init=False)
+    scalers: Mapping[FeaturesFrom, Scaler] = field(init=False)
     """By what made the features: OpenFace's AU 12 and MediaPipe's are not on one scale."""
 
     def __post_init__(self) -> None:
@@ -120,7 +122,7 @@ class SiteData:
             raise NoSessionError("this site has no rated session to train on. Run `mien agent ingest` first.")
         extractors = sorted({session.record.features_from for session in kept})
         scalers = {
-            extractor: training.fit_scaler(
+            extractor: fit_scaler(
                 [session.features for session in kept if session.record.features_from == extractor]
             )
             for extractor in extractors
@@ -128,11 +130,11 @@ class SiteData:
         object.__setattr__(self, "scalers", scalers)
 
     @property
-    def scaler(self) -> training.Scaler:
+    def scaler(self) -> Scaler:
         """For features of this site's own face process."""
         return self.scaler_for("mediapipe")
 
-    def scaler_for(self, extractor: FeaturesFrom) -> training.Scaler:
+    def scaler_for(self, extractor: FeaturesFrom) -> Scaler:
         """For features that ``extractor`` made.
 
         Raises
@@ -147,16 +149,16 @@ class SiteData:
             )
         return self.scalers[extractor]
 
-    def to_train_on(self) -> list[training.Recording]:
+    def to_train_on(self) -> list[Recording]:
         """Recordings to train on."""
         return [self._ready(session) for session in self.sessions if not session.record.held_out]
 
-    def to_test_on(self) -> list[training.Recording]:
+    def to_test_on(self) -> list[Recording]:
         """Recordings never trained on."""
         return [self._ready(session) for session in self.sessions if session.record.held_out]
 
-    def _ready(self, session: Session) -> training.Recording:
-        return training.recording_of(session, self.scaler_for(session.record.features_from), self.lag_s)
+    def _ready(self, session: Session) -> Recording:
+        return recording_of(session, self.scaler_for(session.record.features_from), self.lag_s)
 
 
 def read_site_data(site: Site) -> SiteData:

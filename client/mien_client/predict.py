@@ -16,15 +16,18 @@ from mien_common.schema import TARGETS
 from mien_common.weights import network_from
 
 from .client_app import read_site_data
+from .device import choose_device
 from .face.confinement_record import write_face_process_record
 from .face.seat import FaceSeat
+from .inference import predict
 from .ingest import Progress, Report, observe
 from .participants import neutral_for
 from .plots import plot_prediction
+from .rated_recording import without_lag
 from .ratings import on_clock, read_ratings
 from .recordings import Recording
+from .scaling import fit_scaler
 from .site import Site
-from .training import choose_device, fit_scaler, predict, without_lag
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,8 @@ def _predict(session: Session, model: Path, site: Site | None) -> Affect:
     from mien_common.weights import network_from
 
     from .client_app import read_site_data
-    from .training import choose_device, predict
+    from .device import choose_device
+    from .inference import predict
 
     if site is None:
         raise SettingsError(
@@ -285,7 +286,7 @@ def _draw_pose(axis: Any, features: Features) -> None:
 
 
 def _draw_affect(axes: Any, session: Session, affect: Affect | None, lag_s: float | None) -> None:
-    from .training import without_lag
+    from .rated_recording import without_lag
 
     features, ratings, label = session.features, session.ratings, "rating"
     if ratings is not None and affect is not None and lag_s:

@@ -15,7 +15,22 @@ class Architecture(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["gru"] = "gru"
+    kind: Literal["rnn", "lstm", "gru"] = "gru"
     channels: int = Field(default=len(AU_V1.channels), ge=1, le=4096)
     hidden_units: int = Field(default=64, ge=1, le=4096)
+    """Per direction."""
     layers: int = Field(default=2, ge=1, le=16)
+    bidirectional: bool = False
+    """Reads each recording in both directions: needs the whole of it, so never live."""
+    residual: bool = False
+    """Two convolution blocks with skip connections before the recurrence (Mase et al., 2021)."""
+    input_norm: bool = False
+    """A learnt scale and shift per channel, after the site's own standardisation: together a batch
+    normalisation whose statistics never leave the site (what FedBN keeps local)."""
+    predicts: Literal["frames", "window"] = "frames"
+    """A pair per frame, or one pair per window: its mean valence and arousal (Mase et al., 2021)."""
+
+    @property
+    def streams(self) -> bool:
+        """Whether the network can go on frame by frame without an end."""
+        return not self.bidirectional and self.predicts == "frames"

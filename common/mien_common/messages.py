@@ -6,7 +6,7 @@ statistics of its held-out recordings. Every one is a small JSON document, valid
 enters; nothing else of a site's travels.
 """
 
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 from flwr.app import ConfigRecord, RecordDict
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -47,6 +47,16 @@ class TrainingSettings(_Document):
     """Length of a training window, seconds."""
     batch_windows: int = Field(default=8, ge=1, le=65536)
     clip_gradient_norm: Finite = Field(default=1.0, gt=0)
+    mse_share: float = Field(default=0.0, ge=0, le=1)
+    """Loss: (1 − share) · (1 − CCC) + share · mean squared error."""
+    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    weight_decay: Finite = Field(default=0.0, ge=0, le=1)
+    momentum: Finite = Field(default=0.0, ge=0, lt=1)
+    """Of SGD; the others have none."""
+    proximal_mu: Finite = Field(default=0.0, ge=0)
+    """FedProx (Li et al., 2020): the loss grows by µ/2 · ‖w − global w‖²."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """bf16 on CUDA: the recurrence in bfloat16, loss and weights in float32."""
 
 
 class RoundOrder(_Document):

@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mien_client import training
 from mien_client.client_app import read_site_data, window_seed
+from mien_client.device import choose_device
+from mien_client.inference import evaluate
 from mien_client.site import open_site
+from mien_client.training import train
 from mien_common.architecture import Architecture
 from mien_common.ccc import ccc, ccc_from_moments
 from mien_common.messages import TrainingSettings
@@ -70,15 +72,15 @@ def mean_predictor(sites: Sequence[Path]) -> Score:
 def _train_alone(folder: Path, settings: TrainingSettings, rounds: int, seed: int) -> list[Score]:
     site = open_site(folder)
     torch.set_num_threads(site.settings.threads)
-    device = training.choose_device(site.settings.device)
+    device = choose_device(site.settings.device)
     data = read_site_data(site)
     network = build(Architecture(), seed)
     recordings = data.to_train_on()
     for round_ in range(1, rounds + 1):
-        training.train(network, recordings, settings, window_seed(seed, round_, site.settings.name), device)
+        train(network, recordings, settings, window_seed(seed, round_, site.settings.name), device)
     return [
         Score(ccc_from_moments(moments.valence), ccc_from_moments(moments.arousal))
-        for moments in training.evaluate(network, data.to_test_on(), device)
+        for moments in evaluate(network, data.to_test_on(), device)
     ]
 
 

@@ -9,9 +9,11 @@ import torch
 
 from mien_client.affect_stream import AffectStream, Moment, RunningScaling, SiteScaling
 from mien_client.calibration import KnownNeutral, RunningNeutral
+from mien_client.device import choose_device
 from mien_client.features import FeatureStream, features_of
+from mien_client.inference import predict
 from mien_client.observations import FaceState, Observation, nothing_seen
-from mien_client.training import Scaler, choose_device, fit_scaler, predict
+from mien_client.scaling import Scaler, fit_scaler
 from mien_common.architecture import Architecture
 from mien_common.network import AffectNetwork, build
 

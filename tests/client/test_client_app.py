@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from flwr.app import ArrayRecord, Context, Message, RecordDict
 
-from mien_client import training
 from mien_client.client_app import SITE_DIR, app, read_site_data
+from mien_client.device import choose_device
+from mien_client.inference import predict
 from mien_client.outbox import Outbox
 from mien_client.sessions import Session, write_session
 from mien_client.site import Site
+from mien_client.training import train
 from mien_common.architecture import Architecture
 from mien_common.ccc import Moments, ccc, ccc_from_moments
 from mien_common.errors import (
@@ -90,8 +92,8 @@ def test_a_training_reply_is_the_difference_that_training_made(rated_site: Site,
         network = network_from(GLOBAL, SMALL)
         seed_words = [11, 4, *(b"site-2" if seed_of_other_site else b"site-1")]
         seed = int(np.random.SeedSequence(seed_words).generate_state(1)[0])
-        device = training.choose_device("cpu")
-        training.train(network, data.to_train_on(), ORDER.training, seed, device)
+        device = choose_device("cpu")
+        train(network, data.to_train_on(), ORDER.training, seed, device)
         expected.append(weights_of(network))
     for name, array in GLOBAL.items():
         assert array + delta[name] == pytest.approx(expected[0][name], abs=1e-6)
@@ -132,7 +134,7 @@ def test_an_evaluation_reply_holds_sums_of_the_held_out_sessions_only(
     network, data = network_from(GLOBAL, SMALL), read_site_data(rated_site)
     traces = []
     for recording, sums in zip(data.to_test_on(), report.recordings, strict=True):
-        predicted = training.predict(network, recording.inputs, training.choose_device("cpu"))
+        predicted = predict(network, recording.inputs, choose_device("cpu"))
         traces.append((predicted[recording.counts], recording.targets[recording.counts]))
         assert sums.valence.n == recording.counts.sum() == 150
     pooled_y, pooled_x = (np.concatenate([pair[k][:, 0] for pair in traces]) for k in (1, 0))

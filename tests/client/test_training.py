@@ -14,11 +14,16 @@ from numpy.typing import NDArray
 
 from mien_client import training
 from mien_client.calibration import RunningNeutral
+from mien_client.device import choose_device
 from mien_client.face.action_units import EXPERIMENTAL
 from mien_client.features import MODEL_CHANNELS, Features, clock_for, features_of
+from mien_client.inference import evaluate, predict
+from mien_client.losses import ccc_loss
 from mien_client.observations import NOTHING_KNOWN, POSE_KNOWN, FaceState, Observation
+from mien_client.rated_recording import Recording, recording_of
+from mien_client.scaling import fit_scaler
 from mien_client.sessions import Session, read_session, session_record, write_session
-from mien_client.training import Recording, ccc_loss, evaluate, fit_scaler, predict, recording_of, train
+from mien_client.training import train
 from mien_common.architecture import Architecture
 from mien_common.ccc import ccc, ccc_from_moments
 from mien_common.errors import SessionError, SettingsError
@@ -275,13 +280,13 @@ def test_windows_hold_every_frame_once(frames: int, length: int, data: st.DataOb
 
 
 def test_cuda_is_used_only_where_there_is_one() -> None:
-    assert training.choose_device("cpu") == CPU
+    assert choose_device("cpu") == CPU
     if torch.cuda.is_available():
-        assert training.choose_device("auto").type == "cuda"
+        assert choose_device("auto").type == "cuda"
         return
-    assert training.choose_device("auto") == CPU
+    assert choose_device("auto") == CPU
     with pytest.raises(SettingsError, match=r"no usable GPU\. Set device to auto or cpu"):
-        training.choose_device("cuda")
+        choose_device("cuda")
 
 
 FILM_S = 24.0
