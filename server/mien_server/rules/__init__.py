@@ -1,0 +1,1 @@
+"""Federated rules: how a round's updates become new global weights."""

@@ -1,0 +1,49 @@
+"""Which rule a run uses, and its numbers."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+RuleName = Literal[
+    "fedavg",
+    "fedprox",
+    "fedavgm",
+    "fedadam",
+    "fedyogi",
+    "fedadagrad",
+    "scaffold",
+    "median",
+    "trimmed-mean",
+    "krum",
+    "multi-krum",
+    "bulyan",
+]
+
+
+class RuleSettings(BaseModel):
+    """A federated rule. Numbers that the named rule does not use are not looked at."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: RuleName = "fedavg"
+    weighting: Literal["frames", "sites"] = "frames"
+    """What a site's update counts for in the mean: its frames, or as much as any other's."""
+    proximal_mu: Positive = 0.01
+    """FedProx: how strongly a site is held to the global weights."""
+    server_learning_rate: Positive | None = None
+    """None: the rule's own default."""
+    server_momentum: Share = 0.9
+    """FedAvgM."""
+    beta_1: Share = 0.9
+    beta_2: Share = 0.99
+    tau: Positive = 1e-3
+    """FedAdam, FedYogi, FedAdagrad: degree of adaptivity (Reddi et al., 2021)."""
+    trimmed_share: Annotated[float, Field(ge=0, lt=0.5)] = 0.2
+    """Trimmed mean: share left out at each end."""
+    byzantine_sites: int = Field(default=0, ge=0)
+    """Krum, Multi-Krum, Bulyan: how many sites may be hostile."""
+    selected_sites: int | None = Field(default=None, ge=1)
+    """Multi-Krum: how many are averaged; all but the hostile ones when omitted."""
