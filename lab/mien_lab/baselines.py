@@ -22,7 +22,7 @@ from mien_common.architecture import Architecture
 from mien_common.ccc import ccc, ccc_from_moments
 from mien_common.messages import TrainingSettings
 from mien_common.network import build
-from mien_lab.commands import run_side_by_side
+from mien_lab.mien_command import run_side_by_side
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from mien_common.files import make_folder, storage_errors, write_atomic
 from mien_common.messages import TrainingSettings
 from mien_common.schema import AU_V1
 from mien_lab.baselines import Score, local_only, mean_predictor
-from mien_lab.commands import mien, run_side_by_side
 from mien_lab.federation import Federation
+from mien_lab.mien_command import mien, run_side_by_side
 from mien_lab.puppet import PARTICIPANT_FILE, PuppetSettings, make_puppets
 from mien_server.logs import raise_if_interrupted
 

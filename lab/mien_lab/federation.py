@@ -19,7 +19,7 @@ from mien_client.client_app import SITE_DIR
 from mien_common.errors import FederationError
 from mien_common.files import make_folder
 from mien_common.flower_environment import QUIET_FLOWER
-from mien_lab.commands import Argument, follow, mien, run_mien
+from mien_lab.mien_command import Argument, follow, mien, run_mien
 from mien_server.logs import interrupts_held_back, raise_if_interrupted
 from mien_server.processes import Child, Command, last_line
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mien_lab.bench_rounds import write_trivial_session
+from mien_lab.benchmarks.rounds import write_trivial_session
 from mien_lab.federation import Federation
 
 Make = Callable[[int], Federation]

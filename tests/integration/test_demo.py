@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from mien_common.published import read_published
-from mien_lab.commands import Argument, mien, run_mien
 from mien_lab.demo import MARKER
+from mien_lab.mien_command import Argument, mien, run_mien
 
 TINY = ("--participants", 2, "--sessions", 2, "--seconds", 15, "--rounds", 2)
 

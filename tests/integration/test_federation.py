@@ -14,8 +14,8 @@ import pytest
 
 from mien_common.errors import FederationError
 from mien_common.published import read_published
-from mien_lab.commands import mien
 from mien_lab.federation import Federation
+from mien_lab.mien_command import mien
 
 Make = Callable[[int], Federation]
 

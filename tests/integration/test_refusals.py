@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mien_lab.commands import Argument, mien, run_mien
 from mien_lab.federation import Federation
+from mien_lab.mien_command import Argument, mien, run_mien
 from mien_server.certificates import issue_server_certificate
 
 Make = Callable[[int], Federation]

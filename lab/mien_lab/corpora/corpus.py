@@ -29,7 +29,7 @@ class RatedRecording:
     raters: tuple[str, ...]
     """Names of the raters; empty where the release gives a gold standard only."""
     ratings: NDArray[np.float32]
-    """(raters, frames, 2) valence, arousal in [−1, 1], as given, lag and all; NaN where a rater is missing."""
+    """(raters, frames, 2) valence, arousal in [−1, 1], as given, lag and all; NaN where one is missing."""
     gold: NDArray[np.float32] | None
     """(frames, 2) the gold standard that the release itself gives; None where it gives none."""
     source: Path

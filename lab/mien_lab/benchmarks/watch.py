@@ -26,8 +26,8 @@ from mien_common.network import build
 from mien_common.published import ModelCard, publish
 from mien_common.schema import AU_V1
 from mien_common.weights import weights_of
-from mien_lab.bench import Figure, Say, figure
-from mien_lab.commands import mien
+from mien_lab.benchmarks.figures import Figure, Say, figure
+from mien_lab.mien_command import mien
 from mien_lab.puppet import PuppetSettings, make_puppets
 
 RATE_HZ: Final = 30.0

@@ -14,7 +14,7 @@ import numpy as np
 from mien_client.features import Features
 from mien_client.sessions import Session, session_record, write_session
 from mien_common.schema import AU_V1
-from mien_lab.bench import Figure, Say, figure
+from mien_lab.benchmarks.figures import Figure, Say, figure
 from mien_lab.federation import Federation
 
 SITES: Final = ("site-1", "site-2", "site-3")

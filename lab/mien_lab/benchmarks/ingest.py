@@ -22,8 +22,8 @@ from typing import Final
 from mien_client.ingest import ingest
 from mien_client.site import Site, SiteSettings
 from mien_common.files import make_folder
-from mien_lab.bench import Figure, Say, figure
-from mien_lab.commands import follow
+from mien_lab.benchmarks.figures import Figure, Say, figure
+from mien_lab.mien_command import follow
 from mien_lab.puppet import PuppetSettings, make_puppets
 
 CLIP_S: Final = 80.0
@@ -100,13 +100,13 @@ def _core_seconds() -> float:
 
 
 def _bare(clip: Path) -> _Speed:
-    (line,) = follow([sys.executable, "-m", "mien_lab.bench_ingest", str(clip)])
+    (line,) = follow([sys.executable, "-m", "mien_lab.benchmarks.ingest", str(clip)])
     core, wall = line.split()
     return _Speed(float(core), float(wall))
 
 
 def main() -> None:
-    """``python -m mien_lab.bench_ingest CLIP``: print the bare landmarker's frames/s, by both clocks."""
+    """``python -m mien_lab.benchmarks.ingest CLIP``: print the bare landmarker's frames/s, by both clocks."""
     import numpy as np
 
     from mien_client.face.confinement import confine

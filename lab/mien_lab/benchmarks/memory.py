@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from mien_client.site import Site, SiteSettings
 from mien_common.files import make_folder
-from mien_lab.bench import Figure, Say, figure
-from mien_lab.commands import follow
+from mien_lab.benchmarks.figures import Figure, Say, figure
+from mien_lab.mien_command import follow
 from mien_lab.puppet import PuppetSettings, make_puppets
 from mien_lab.puppet_avi import MjpegWriter
 
@@ -61,7 +61,7 @@ def write_repeating(path: Path, pictures: list[NDArray[np.uint8]], seconds: floa
 def peaks_of_ingest(clip: Path, site: Path) -> tuple[float, float]:
     """Largest resident sets in MB of an ingest's process and of its face process."""
     make_folder(site)
-    (line,) = follow([sys.executable, "-m", "mien_lab.bench_memory", str(clip), str(site)])
+    (line,) = follow([sys.executable, "-m", "mien_lab.benchmarks.memory", str(clip), str(site)])
     agent, face = line.split()
     return float(agent), float(face)
 
@@ -112,7 +112,7 @@ def _peak_megabytes(process: Path) -> float:
 
 
 def main() -> None:
-    """``python -m mien_lab.bench_memory CLIP SITE``: ingest, print both processes' peaks in MB."""
+    """``python -m mien_lab.benchmarks.memory CLIP SITE``: ingest, print both processes' peaks in MB."""
     from mien_client.ingest import ingest
 
     site = Site(Path(sys.argv[2]), SiteSettings(name="bench", server="localhost:1"))

@@ -55,10 +55,10 @@ Benchmark = Callable[[Path, Say], Figure | tuple[Figure, ...]]
 
 def benchmarks() -> Mapping[str, Benchmark]:
     """Every benchmark by name; each takes a folder to work in."""
-    from mien_lab.bench_ingest import ingest_speed
-    from mien_lab.bench_memory import ingest_memory
-    from mien_lab.bench_rounds import round_overhead
-    from mien_lab.bench_watch import watch_latency
+    from mien_lab.benchmarks.ingest import ingest_speed
+    from mien_lab.benchmarks.memory import ingest_memory
+    from mien_lab.benchmarks.rounds import round_overhead
+    from mien_lab.benchmarks.watch import watch_latency
 
     return {
         "round-overhead": round_overhead,

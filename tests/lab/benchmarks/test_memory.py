@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from skimage import data
 
-from mien_lab.bench_memory import peaks_of_ingest, write_repeating
+from mien_lab.benchmarks.memory import peaks_of_ingest, write_repeating
 
 
 def test_ten_more_seconds_take_no_more_memory(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Benchmarks: us and a peer, or a limit, measured in one session; a file for each."""

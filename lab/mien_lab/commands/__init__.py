@@ -1,0 +1,1 @@
+"""One file per ``mien lab`` command: options in, text or JSON lines out."""
