@@ -37,6 +37,16 @@ def _this_process_keeps_its_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien_client.face.confinement.deny_network", lambda: None)
 
 
+@pytest.fixture(autouse=True)
+def _this_process_keeps_its_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening a source has the C library give back or overwrite what is freed, also for good.
+
+    In a process that runs hundreds of tests every array would be mapped and unmapped; it costs minutes.
+    ``test_frame_memory.py`` tries the real thing, in processes of its own.
+    """
+    monkeypatch.setattr("mien_client.sources.opening.overwrite_freed_memory", lambda: None)
+
+
 class MakeSession(Protocol):
     """Makes a session; see the fixture of this name."""
 
