@@ -4,7 +4,7 @@ Enters: recordings of this site and the global weights. Leaves (to :mod:`mien_cl
 weights and a loss. Never leaves: features, ratings, predictions, the site's statistics.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +31,8 @@ class TrainingResult:
     """Mean over the last epoch's batches."""
     frames: int
     """Frames that counted."""
+    steps: int
+    """Optimiser steps taken."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def train(
     *,
     correction: Weights | None = None,
     rate_hz: float = AU_V1.rate_hz,
+    after_epoch: Callable[[int, float], bool] | None = None,
 ) -> TrainingResult:
     """Train ``network`` in place on random windows of ``recordings``.
 
@@ -79,6 +82,8 @@ def train(
     ----------
     correction : added to every gradient; SCAFFOLD's c − cᵢ (Karimireddy et al., 2020, eq. 3).
     rate_hz : of the recordings' frames.
+    after_epoch : called with the epoch, from 1, and its mean loss, the network in evaluation mode; True
+        ends training.
 
     Raises
     ------
@@ -92,9 +97,9 @@ def train(
     network.to(device).train()
     optimiser = _optimiser(network, settings)
     pull = _Pull(network, settings.proximal_mu, correction)
-    losses: list[float] = []
-    for _ in range(settings.local_epochs):
-        losses = []
+    steps, mean_loss = 0, float("nan")
+    for epoch in range(1, settings.local_epochs + 1):
+        losses: list[float] = []
         for inputs, targets, counts in _batches(
             recordings, settings, generator, rate_hz, network.architecture.predicts
         ):
@@ -108,8 +113,13 @@ def train(
             nn.utils.clip_grad_norm_(network.parameters(), settings.clip_gradient_norm)
             optimiser.step()
             losses.append(float(loss.detach()))
+        steps, mean_loss = steps + len(losses), float(np.mean(losses))
+        network.eval()
+        if after_epoch is not None and after_epoch(epoch, mean_loss):
+            break
+        network.train()
     network.eval()
-    return TrainingResult(loss=float(np.mean(losses)), frames=frames)
+    return TrainingResult(mean_loss, frames, steps)
 
 
 def _optimiser(network: AffectNetwork, settings: TrainingSettings) -> torch.optim.Optimizer:
