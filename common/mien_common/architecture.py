@@ -34,3 +34,11 @@ class Architecture(BaseModel):
     def streams(self) -> bool:
         """Whether the network can go on frame by frame without an end."""
         return not self.bidirectional and self.predicts == "frames"
+
+    @property
+    def in_words(self) -> str:
+        """For messages, as in "bidirectional LSTM, 2 layers of 64 units"."""
+        names = ["bidirectional"] * self.bidirectional + ["residual"] * self.residual + [self.kind.upper()]
+        layers = "1 layer" if self.layers == 1 else f"{self.layers} layers"
+        window = ", one pair per window" if self.predicts == "window" else ""
+        return f"{' '.join(names)}, {layers} of {self.hidden_units} units{window}"

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -191,6 +191,32 @@ def run(
         float | None,
         typer.Option(help="Length of a training window, seconds.", show_default="10"),
     ] = None,
+    model: Annotated[
+        Literal["gru", "lstm", "rnn"],
+        typer.Option(help="What remembers the frames before: a GRU, an LSTM, or a simple RNN."),
+    ] = "gru",
+    bidirectional: Annotated[
+        bool,
+        typer.Option(
+            "--bidirectional",
+            help="Read every recording from both ends: a frame's prediction knows what follows it. Such a "
+            "model takes whole recordings only; `mien agent watch` can't use it.",
+        ),
+    ] = False,
+    residual: Annotated[
+        bool,
+        typer.Option(
+            "--residual",
+            help="Two blocks of convolutions over time, with skip connections, before the recurrence.",
+        ),
+    ] = False,
+    hidden_units: Annotated[
+        int | None,
+        typer.Option(help="Size of a layer of the recurrence, per direction.", show_default="64"),
+    ] = None,
+    layers: Annotated[
+        int | None, typer.Option(help="Layers of the recurrence, one above the other.", show_default="2")
+    ] = None,
     evaluate: Annotated[
         bool, typer.Option(help="Evaluate every round's model on the sites' held-out recordings.")
     ] = True,
@@ -225,8 +251,21 @@ def run(
             "seed": seed,
             "evaluate": evaluate,
             "training": training,
+            "architecture": {
+                "kind": model,
+                "bidirectional": bidirectional,
+                "residual": residual,
+                **({"hidden_units": hidden_units} if hidden_units is not None else {}),
+                **({"layers": layers} if layers is not None else {}),
+            },
         }
     )
+    if not settings.architecture.streams:
+        typer.echo(
+            f"warning: the model ({settings.architecture.in_words}) needs whole recordings: the sites can "
+            "use it with `mien agent predict` and `plot`, but not live, with `mien agent watch`",
+            err=True,
+        )
     interrupt_on_signals()
     try:
         with contextlib.closing(run_and_follow(opened, settings)) as events:

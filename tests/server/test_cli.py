@@ -2,11 +2,18 @@
 
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from typer.testing import CliRunner
 
+from mien_common.architecture import Architecture
+from mien_server import cli
 from mien_server.folder import ServerFolder, open_folder
+from mien_server.journal import Event
+from mien_server.run_settings import RunSettings
 
 
 def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -48,6 +55,56 @@ def test_an_error_is_one_line(folder: ServerFolder, arguments: tuple[str, ...]) 
     assert found.stdout == ""
     assert found.stderr.startswith("error: ")
     assert found.stderr.count("\n") == 1
+
+
+class TestTheModelOfARun:
+    """What the operator chose is what the run is started with."""
+
+    @staticmethod
+    def started(
+        folder: ServerFolder, monkeypatch: pytest.MonkeyPatch, *options: str
+    ) -> tuple[Architecture, str]:
+        """What a run would train, and what the command said of it."""
+        runs: list[RunSettings] = []
+
+        def follow(_folder: ServerFolder, settings: RunSettings) -> Generator[Event, None, None]:
+            runs.append(settings)
+            yield from ()
+
+        monkeypatch.setattr("mien_server.run_watch.run_and_follow", follow)
+        monkeypatch.setattr("mien_server.logs.interrupt_on_signals", lambda: None)
+        found = CliRunner().invoke(cli.app, ["run", "--rounds", "1", "--dir", str(folder.path), *options])
+        assert found.exit_code == 0, found.output
+        assert found.stdout == ""
+        return runs[0].architecture, found.stderr
+
+    def test_nothing_said_is_the_default_without_a_word(
+        self, folder: ServerFolder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert self.started(folder, monkeypatch) == (Architecture(), "")
+
+    @pytest.mark.parametrize("kind", ["gru", "lstm", "rnn"])
+    def test_every_choice_arrives(
+        self, folder: ServerFolder, monkeypatch: pytest.MonkeyPatch, kind: Literal["gru", "lstm", "rnn"]
+    ) -> None:
+        options = ["--model", kind, "--residual", "--hidden-units", "12", "--layers", "3"]
+        asked = Architecture(kind=kind, residual=True, hidden_units=12, layers=3)
+        assert self.started(folder, monkeypatch, *options) == (asked, "")
+
+    def test_a_model_that_cannot_be_watched_live_is_warned_of(
+        self, folder: ServerFolder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        architecture, said = self.started(folder, monkeypatch, "--model", "lstm", "--bidirectional")
+        assert architecture == Architecture(kind="lstm", bidirectional=True)
+        assert said.startswith("warning: the model (bidirectional LSTM, 2 layers of 64 units) needs whole")
+        assert "mien agent watch" in said
+
+    @pytest.mark.parametrize("wrong", [("--hidden-units", "0"), ("--layers", "17")])
+    def test_an_impossible_size_names_its_option(self, folder: ServerFolder, wrong: tuple[str, str]) -> None:
+        found = command("run", "--rounds", "1", *wrong, "--dir", folder.path)
+        assert found.returncode == 1
+        assert found.stderr.startswith(f"error: {wrong[0]}: ")
+        assert found.stderr.count("\n") == 1
 
 
 def test_no_models_yet(folder: ServerFolder) -> None:
