@@ -72,3 +72,6 @@ class Outcome:
     seconds: float
     device: str
     rule: Literal["none"] | str = "none"
+    points_hz: float | None = None
+    """Points a second in the scored traces, for the time axis: the frame rate, or windows a second under
+    ``mase2021``; None where it is not known."""
