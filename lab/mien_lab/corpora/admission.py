@@ -1,0 +1,89 @@
+"""What every corpus must be before anything is fitted to it.
+
+Enters: a reader's recordings. Leaves: a :class:`~mien_lab.corpora.corpus.Corpus`, or one sentence with the
+file and the field that is wrong.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mien_common.errors import FeatureFileError, InputError, RatingsError
+
+from .corpus import Corpus, Partition, RatedRecording
+
+
+def admit(
+    name: str,
+    channels: tuple[str, ...],
+    rate_hz: float,
+    recordings: Sequence[RatedRecording],
+    *,
+    partitions: Mapping[str, Partition] | None = None,
+    note: str = "",
+) -> Corpus:
+    """The corpus, when all of it can be used.
+
+    Raises
+    ------
+    FeatureFileError
+        A recording has other channels, or a participant no frame with a face.
+    RatingsError
+        A recording has neither raters nor a gold standard, or a rating outside −1 to 1.
+    InputError
+        There is no recording, or two have one name.
+    """
+    if not recordings:
+        raise InputError(f"{name}: there is no recording in it.")
+    twice = [each for each, times in Counter(r.name for r in recordings).items() if times > 1]
+    if twice:
+        paths = [str(r.source) for r in recordings if r.name == twice[0]]
+        raise InputError(f"two recordings are called {twice[0]}: {' and '.join(paths[:2])}. Rename one.")
+    for recording in recordings:
+        _check(recording, channels)
+    for person in dict.fromkeys(recording.participant for recording in recordings):
+        own = [recording for recording in recordings if recording.participant == person]
+        if not any(recording.valid.any() for recording in own):
+            raise FeatureFileError(
+                f"{own[0].source}: participant {person} has no frame in which the face was measured. "
+                "Leave their files out, or extract them again."
+            )
+    return Corpus(name, channels, rate_hz, tuple(recordings), dict(partitions or {}), note)
+
+
+def _check(recording: RatedRecording, channels: tuple[str, ...]) -> None:
+    source, ratings = recording.source, recording.ratings
+    if recording.features.shape[1] != len(channels):
+        raise FeatureFileError(
+            f"{source} has {recording.features.shape[1]} channels, the corpus {len(channels)}. "
+            "Files of two schemas cannot be compared; keep them in two folders."
+        )
+    if not recording.raters and recording.gold is None:
+        raise RatingsError(f"{source}: recording {recording.name} has neither raters nor a gold standard.")
+    given = [ratings] if recording.gold is None else [ratings, recording.gold]
+    if any(bool((np.abs(each) > 1.0).any()) for each in given):
+        raise RatingsError(f"{source}: recording {recording.name} has ratings outside −1 to 1. Rescale them.")
+
+
+def require_same_channels(
+    first_path: Path, first: Sequence[str], path: Path, channels: Sequence[str]
+) -> None:
+    """Raise FeatureFileError, with the file and the channel, where two files are of two schemas."""
+    if list(first) == list(channels):
+        return
+    lacking = [name for name in first if name not in channels]
+    more = [name for name in channels if name not in first]
+    what = f"has no {lacking[0]}" if lacking else f"has {more[0]} besides" if more else "has another order"
+    raise FeatureFileError(
+        f"{path} is of another schema than {first_path}: it {what} ({len(channels)} and {len(first)} "
+        "channels). Keep them in two folders."
+    )
+
+
+def in_one_note(notes: Sequence[str], limit: int = 6) -> str:
+    """What was said of single recordings, in one sentence each, shortened."""
+    said = list(dict.fromkeys(notes))
+    more = f"; and {len(said) - limit} more" if len(said) > limit else ""
+    return "; ".join(said[:limit]) + more

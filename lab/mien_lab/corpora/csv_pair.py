@@ -1,0 +1,101 @@
+"""Any time series with ratings: two CSV files a recording.
+
+``NAME.features.csv`` begins with ``time`` (seconds) and has a column per channel, and perhaps ``valid``
+(1 where the frame counts); ``NAME.ratings.csv`` is ``time,valence,arousal`` or, of several raters,
+``time,valence_ANNA,arousal_ANNA,…``. Whose a recording is, says ``participants.csv``
+(``recording,participant`` and perhaps ``partition``), else its sub-folder, else its name up to a ``_``.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from mien_common.errors import FeatureFileError, InputError
+
+from .admission import admit, in_one_note, require_same_channels
+from .corpus import Corpus, RatedRecording
+from .folders import require_folder
+from .pairing import Measured, measured_from, pair
+from .participants_file import PARTICIPANTS_FILE, person_of, read_participants
+from .rating_file import read_rating_file
+from .table import read_table
+from .timeline import Series, rate_of, series_from
+
+FEATURES_END: Final = ".features.csv"
+RATINGS_END: Final = ".ratings.csv"
+_VALID: Final = "valid"
+_SAME_RATE: Final = 0.01
+
+
+@dataclass(frozen=True)
+class _Schema:
+    """The first file's channels and rate, which all others must have."""
+
+    path: Path
+    channels: tuple[str, ...]
+    rate_hz: float
+
+
+def read_csv(path: Path) -> Corpus:
+    """The corpus in a folder of pairs of CSV files.
+
+    Raises
+    ------
+    InputError
+        There is no such folder or no pair in it, or a file is wrong; the message names file and field.
+    """
+    require_folder(path)
+    files = sorted(path.rglob(f"*{FEATURES_END}"))
+    if not files:
+        raise InputError(
+            f"{path} holds no NAME{FEATURES_END}. Looked for NAME{FEATURES_END} and NAME{RATINGS_END}."
+        )
+    people = read_participants(path)
+    notes: list[str] = []
+    schema: _Schema | None = None
+    recordings: list[RatedRecording] = []
+    partitions = {}
+    for file in files:
+        name = str(file.relative_to(path)).removesuffix(FEATURES_END)
+        person = person_of(people, name, path / PARTICIPANTS_FILE)
+        measured, channels = _measured(file, notes)
+        schema = schema or _Schema(file, channels, rate_of(measured.series))
+        _require_same(schema, file, measured.series)
+        ratings = file.with_name(file.name.removesuffix(FEATURES_END) + RATINGS_END)
+        if not ratings.is_file():
+            raise InputError(f"{file} has no ratings: {ratings} is not there.")
+        rated = read_rating_file(ratings, notes.append)
+        recordings.append(pair(name, person.name, measured, rated, schema.rate_hz, file, notes.append))
+        if person.partition is not None:
+            partitions[person.name] = person.partition
+    if schema is None:
+        raise InputError(f"{path} holds no recording.")
+    return admit(
+        path.name, schema.channels, schema.rate_hz, recordings, partitions=partitions, note=in_one_note(notes)
+    )
+
+
+def _measured(file: Path, notes: list[str]) -> tuple[Measured, tuple[str, ...]]:
+    series = series_from(read_table(file), notes.append)
+    names = [name.lower() for name in series.columns]
+    channels = tuple(name for name, low in zip(series.columns, names, strict=True) if low != _VALID)
+    if not channels:
+        raise FeatureFileError(f"{file} has no channel besides time and valid.")
+    if _VALID not in names:
+        return measured_from(series), channels
+    flags = series.values[:, names.index(_VALID)]
+    if not np.isin(flags, (0.0, 1.0)).all():
+        raise FeatureFileError(f"{file}, column {_VALID}: only 0 and 1 can be there.")
+    return Measured(series.only(channels), flags == 1.0), channels
+
+
+def _require_same(schema: _Schema, file: Path, series: Series) -> None:
+    require_same_channels(schema.path, schema.channels, file, series.columns)
+    rate_hz = rate_of(series)
+    if abs(rate_hz - schema.rate_hz) > _SAME_RATE * schema.rate_hz:
+        raise FeatureFileError(
+            f"{file} has {rate_hz:g} rows a second and {schema.path} {schema.rate_hz:g}. "
+            "All recordings of a corpus need one rate."
+        )
