@@ -1,19 +1,18 @@
-"""Aggregation: updates are checked one by one, then averaged by one of Flower's strategies.
+"""Aggregation: updates are checked one by one, then given to the run's federated rule.
 
 Enters: sites' replies. Leaves: new global weights. An update that does not hold is named and left out.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
-from flwr.serverapp.strategy import FedAvg
+from flwr.app import ArrayRecord, MetricRecord, RecordDict
 
 from mien_common.architecture import Architecture
 from mien_common.errors import UpdateRejectedError
 from mien_common.messages import ARRAYS, METRICS, NUM_EXAMPLES, TrainReport, unpack
-from mien_common.weights import Weights, from_record, norm_of, to_record
+from mien_common.weights import Weights, check_weights, from_record, norm_of
+from mien_server.rules.rule import Rule, SiteUpdate
 
 
 @dataclass(frozen=True)
@@ -24,21 +23,6 @@ class Update:
     report: TrainReport
     delta: Weights
     """New weights minus the global ones."""
-
-
-class Rule(Protocol):
-    """How updates become new global weights; Flower's strategies fit."""
-
-    def aggregate_train(
-        self, server_round: int, replies: Sequence[Message]
-    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Combine replies that carry whole weights and their number of examples."""
-        ...
-
-
-def federated_averaging() -> Rule:
-    """FedAvg (McMahan et al., 2017): the mean of the sites' weights, weighted by their frames."""
-    return FedAvg(weighted_by_key=NUM_EXAMPLES, arrayrecord_key=ARRAYS)
 
 
 def read_update(
@@ -89,24 +73,14 @@ def combine(
 
     Raises
     ------
+    FederationError
+        There are too few updates for the rule.
     UpdateRejectedError
         The rule gives no weights for these updates, or some that are not finite.
     """
-    replies = [
-        _as_reply(_add(weights, update.delta), update.report.frames)
-        for update in sorted(updates, key=lambda update: update.site)
-    ]
-    record, _ = rule.aggregate_train(round_, replies)
-    if record is None:
-        raise UpdateRejectedError(f"round {round_}: the updates could not be combined")
-    return from_record(record, architecture)
-
-
-def _add(weights: Weights, delta: Weights) -> Weights:
-    return {name: array + delta[name] for name, array in weights.items()}
-
-
-def _as_reply(weights: Weights, frames: int) -> Message:
-    """What Flower's strategies expect of a site: its whole weights and their number of examples."""
-    content = RecordDict({ARRAYS: to_record(weights), METRICS: MetricRecord({NUM_EXAMPLES: frames})})
-    return Message(content, dst_node_id=0, message_type="train")
+    rule.begin(weights, round_)
+    for update in sorted(updates, key=lambda update: update.site):
+        rule.add(SiteUpdate(update.site, update.delta, update.report.frames))
+    new = rule.finish()
+    check_weights(new, architecture)
+    return new

@@ -1,7 +1,8 @@
 """The rounds of a run: ask the sites to train, average, evaluate, publish; then the next one.
 
-An update's way: :func:`exchange` brings the replies, :func:`read_update` checks each,
-:func:`combine` averages them, a second exchange evaluates the result, :func:`publish_round` publishes it.
+An update's way: :func:`exchange` brings the replies, :func:`read_update` checks each, in
+:func:`combine` the run's rule makes new weights of them, a second exchange evaluates these,
+:func:`publish_round` publishes them.
 """
 
 import datetime as dt
@@ -23,11 +24,12 @@ from mien_common.published import Contribution, ModelCard
 from mien_common.schema import AU_V1
 from mien_common.versions import versions
 from mien_common.weights import Weights, to_record, weights_of
-from mien_server.aggregation import Rule, Update, combine, federated_averaging, read_update
+from mien_server.aggregation import Update, combine, read_update
 from mien_server.evaluation import agreement
 from mien_server.exchange import Answers, Clock, exchange, wait_for_sites
 from mien_server.journal import Journal
 from mien_server.registry import publish_round
+from mien_server.rules.choice import rule_from
 from mien_server.run_settings import RunSettings
 
 ATTEMPTS: Final = 3
@@ -65,7 +67,6 @@ class Rounds:
     run : the run's name, for cards.
     models : the registry's folder.
     journal : where events go.
-    rule : how updates are averaged; weighted FedAvg when omitted.
     clock : passed in so that tests need not wait.
     superlink : tells one SuperLink process from the next; see :func:`~mien_server.exchange.exchange`.
     """
@@ -78,7 +79,6 @@ class Rounds:
         run: str,
         models: Path,
         journal: Journal,
-        rule: Rule | None = None,
         clock: Clock = time,
         superlink: Callable[[], object] = lambda: None,
     ) -> None:
@@ -88,7 +88,7 @@ class Rounds:
         self._run = run
         self._models = models
         self._journal = journal
-        self._rule = rule or federated_averaging()
+        self._rule = rule_from(settings.rule)
         self._clock = clock
         self._superlink = superlink
 
@@ -105,6 +105,7 @@ class Rounds:
             "started",
             run=self._run,
             rounds=settings.rounds,
+            rule=settings.rule.name,
             quorum=settings.quorum,
             enrolled=sorted(self._enrolled.values()),
         )
@@ -242,7 +243,7 @@ class Rounds:
             run=self._run,
             round=round_,
             seed=self._settings.seed,
-            training=self._settings.training,
+            training=self._rule.local_settings(self._settings.training),
         )
         content = RecordDict({DOCUMENT: pack(order), ARRAYS: to_record(weights)})
         answers = exchange(

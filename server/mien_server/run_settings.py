@@ -14,6 +14,7 @@ from mien_common.errors import InputError, SettingsError
 from mien_common.files import make_folder, read_bounded, storage_errors, write_atomic
 from mien_common.messages import TrainingSettings
 from mien_server.folder import ServerFolder
+from mien_server.rules.settings import RuleSettings
 
 SETTINGS_FILE: Final = "settings.json"
 SETTINGS_LIMIT_BYTES: Final = 256 * 1024
@@ -39,6 +40,8 @@ class RunSettings(BaseModel):
     """An update whose Euclidean norm is larger is rejected."""
     training: TrainingSettings = TrainingSettings()
     architecture: Architecture = Architecture()
+    rule: RuleSettings = RuleSettings()
+    """How the sites' updates become new global weights."""
 
 
 def majority(sites: int) -> int:

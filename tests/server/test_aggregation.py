@@ -13,7 +13,9 @@ from mien_common.errors import FederationError, UpdateRejectedError
 from mien_common.messages import ARRAYS, DOCUMENT, METRICS, NUM_EXAMPLES, TrainReport, pack
 from mien_common.network import build
 from mien_common.weights import Weights, to_record, weights_of
-from mien_server.aggregation import Update, combine, federated_averaging, read_update
+from mien_server.aggregation import Update, combine, read_update
+from mien_server.rules.choice import rule_from
+from mien_server.rules.settings import RuleSettings
 
 TINY = Architecture(hidden_units=3, layers=1)
 GLOBAL = weights_of(build(TINY, 1))
@@ -132,7 +134,7 @@ def test_federated_averaging_is_the_weighted_mean(parts: list[tuple[int, int]]) 
         for number, (seed, frames) in enumerate(parts)
     ]
 
-    found = combine(GLOBAL, updates, federated_averaging(), 4, TINY)
+    found = combine(GLOBAL, updates, rule_from(RuleSettings()), 4, TINY)
 
     shares = np.array([frames for _, frames in parts], np.float64) / sum(frames for _, frames in parts)
     for name, array in GLOBAL.items():
