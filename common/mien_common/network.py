@@ -11,7 +11,7 @@ Ten lines to try it::
     network(features).shape                # (1, 250, 2): valence and arousal per frame
 """
 
-from typing import Final
+from typing import Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -47,9 +47,11 @@ class ChannelNorm(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Pre-activation residual block (He et al., 2016) with layer normalisation, as Mase et al. (2021) use it.
+    """Pre-activation residual block (He et al., 2016) with layer normalisation (Ba et al., 2016).
 
-    norm → ReLU → convolution over time, twice, added to the input. A causal block sees no later frame.
+    Norm → ReLU → convolution over time, twice, added to the input. The order and the kernel of 3 are those
+    of Mase et al.'s public script (2021), whose convolutions run over channels × time with a single feature
+    map; here they run over time, each channel a map of its own. A causal block sees no later frame.
     """
 
     def __init__(self, channels: int, *, causal: bool) -> None:
@@ -66,8 +68,23 @@ class ResidualBlock(nn.Module):
         second = self._convolved(self.convolution_2, functional.relu(self.norm_2(first)))
         return features + second
 
-    def step(self, features: Tensor, before: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """One frame, (batch, 1, channels), of a causal block; and what its convolutions saw last."""
+    def step(
+        self, features: Tensor, before: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """One frame of a causal block.
+
+        Parameters
+        ----------
+        features : (batch, 1, channels)
+        before : what the two convolutions saw last, each (batch, 2, channels); None before the first frame.
+
+        Returns
+        -------
+        (batch, 1, channels), and what the convolutions have seen last now.
+        """
+        if before is None:  # as forward pads
+            nothing = features.new_zeros(len(features), _CARRIED, features.shape[-1])
+            before = (nothing, nothing)
         first_input = torch.cat([before[0], functional.relu(self.norm_1(features))], dim=1)
         first = self.convolution_1(first_input.mT).mT
         second_input = torch.cat([before[1], functional.relu(self.norm_2(first))], dim=1)
@@ -82,8 +99,10 @@ class ResidualBlock(nn.Module):
 class AffectNetwork(nn.Module):
     """RNN (Elman, 1990), LSTM (Hochreiter & Schmidhuber, 1997) or GRU (Cho et al., 2014).
 
-    Before it, where the architecture says so, channel normalisation and residual blocks; after it a linear
-    head squashed to the ratings' range by tanh.
+    As PyTorch computes them: the LSTM has forget gates (Gers et al., 2000), and the GRU's reset gate acts on
+    the product with the state, not on the state before it. Both directions: Schuster & Paliwal (1997).
+    Before the recurrence, where the architecture says so, channel normalisation and residual blocks; after
+    it a linear head squashed to the ratings' range by tanh.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -147,21 +166,15 @@ class AffectNetwork(nn.Module):
         """
         if not self.architecture.streams:
             raise ModelError(
-                "this model needs a whole recording (it is bidirectional, or predicts one pair per window), "
-                "so it cannot follow a live one. Use a unidirectional model that predicts frames."
+                f"this model ({self.architecture.in_words}) needs a whole recording, so it cannot follow a "
+                "live one. Use a unidirectional model that predicts frames."
             )
         recurrent = 2 if self.architecture.kind == "lstm" else 1
         frame = self.input_norm(features).unsqueeze(1)
         seen: list[Tensor] = []
-        for index, block in enumerate(self.blocks):
-            assert isinstance(block, ResidualBlock)  # noqa: S101  # a ModuleList knows no types
-            if state is None:  # as forward pads
-                nothing = frame.new_zeros(len(frame), _CARRIED, frame.shape[-1])
-                before = (nothing, nothing)
-            else:
-                first = recurrent + 2 * index
-                before = (state[first], state[first + 1])
-            frame, after = block.step(frame, before)
+        for index, block in enumerate(cast("list[ResidualBlock]", list(self.blocks))):
+            first = recurrent + 2 * index
+            frame, after = block.step(frame, None if state is None else (state[first], state[first + 1]))
             seen.extend(after)
         given = None if state is None else (state[:2] if recurrent == 2 else state[0])
         hidden, left = self.recurrence(frame, given)
