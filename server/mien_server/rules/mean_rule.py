@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mien_common.errors import FederationError
+from mien_common.errors import FederationError, UpdateRejectedError
 from mien_common.messages import TrainingSettings
 from mien_common.weights import Weights
 
@@ -92,6 +92,8 @@ class MeanRule:
         """Into the running mean; the update is not kept."""
         begun = self._begun()
         check_fits(update, begun.weights, update.delta)
+        if update.frames < 0:
+            raise UpdateRejectedError(f"the update of site {update.site} is of {update.frames} frames")
         begun.mean.add(update.delta, update.frames if self._weighting == "frames" else 1)
         begun.sites += 1
 

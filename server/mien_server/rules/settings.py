@@ -1,6 +1,7 @@
 """Which rule a run uses, and its numbers."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,6 +24,23 @@ RuleName = Literal[
 ]
 
 
+USES: Final[Mapping[RuleName, frozenset[str]]] = {
+    "fedavg": frozenset({"weighting"}),
+    "fedprox": frozenset({"weighting", "proximal_mu"}),
+    "fedavgm": frozenset({"weighting", "server_learning_rate", "server_momentum"}),
+    "fedadam": frozenset({"weighting", "server_learning_rate", "beta_1", "beta_2", "tau"}),
+    "fedyogi": frozenset({"weighting", "server_learning_rate", "beta_1", "beta_2", "tau"}),
+    "fedadagrad": frozenset({"weighting", "server_learning_rate", "tau"}),
+    "scaffold": frozenset({"server_learning_rate"}),
+    "median": frozenset(),
+    "trimmed-mean": frozenset({"trimmed_share"}),
+    "krum": frozenset({"byzantine_sites"}),
+    "multi-krum": frozenset({"byzantine_sites", "selected_sites"}),
+    "bulyan": frozenset({"byzantine_sites"}),
+}
+"""The numbers that each rule looks at."""
+
+
 class RuleSettings(BaseModel):
     """A federated rule. Numbers that the named rule does not use are not looked at."""
 
@@ -30,15 +48,17 @@ class RuleSettings(BaseModel):
 
     name: RuleName = "fedavg"
     weighting: Literal["frames", "sites"] = "frames"
-    """What a site's update counts for in the mean: its frames, or as much as any other's."""
+    """What a site's update counts for in the mean: its frames, or as much as any other's. The robust rules
+    and SCAFFOLD count all sites the same."""
     proximal_mu: Positive = 0.01
     """FedProx: how strongly a site is held to the global weights."""
     server_learning_rate: Positive | None = None
-    """None: the rule's own default."""
+    """None: the rule's own default: 1 for FedAvgM and SCAFFOLD, 0.01 for the adaptive ones."""
     server_momentum: Share = 0.9
     """FedAvgM."""
     beta_1: Share = 0.9
     beta_2: Share = 0.99
+    """FedAdam, FedYogi: decay of the mean update, and of its square."""
     tau: Positive = 1e-3
     """FedAdam, FedYogi, FedAdagrad: degree of adaptivity (Reddi et al., 2021)."""
     trimmed_share: Annotated[float, Field(ge=0, lt=0.5)] = 0.2
