@@ -110,7 +110,8 @@ def test_arrays_of_another_form_are_refused_and_never_unpickled(
         "counts_0": np.ones(4, bool),
     }
     content = io.BytesIO()
-    np.savez(content, **{name: part for name, part in (whole | arrays).items() if part is not None})
+    kept: dict[str, Any] = {name: part for name, part in (whole | arrays).items() if part is not None}
+    np.savez(content, **kept)
     document = json.loads((tmp_path / "run" / "outcome.json").read_text())
     document["scored"] = document["scored"][:1]
     document["traces_sha256"] = hashlib.sha256(content.getvalue()).hexdigest()
