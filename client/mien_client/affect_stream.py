@@ -111,7 +111,7 @@ class AffectStream:
 
     Parameters
     ----------
-    network : None where there is no model; then there are features only.
+    network : one that streams; None where there is no model, then there are features only.
     """
 
     def __init__(self, network: AffectNetwork | None, scaling: Scaling, neutral: Neutral) -> None:

@@ -206,6 +206,11 @@ def _order(message: Message) -> tuple[RoundOrder, Weights, int]:
             f"the server trains on schema {order.schema_name!r} with {order.architecture.channels} channels, "
             f"this agent has {AU_V1.name!r} with {len(AU_V1.channels)}. Install matching versions."
         )
+    if order.architecture.predicts != "frames":
+        raise FederationError(
+            f"the server's model ({order.architecture.in_words}) is for experiments only: sites compare "
+            "frame by frame. Start a run of a model that predicts frames."
+        )
     arrays = message.content.get(ARRAYS)
     if not isinstance(arrays, ArrayRecord):
         raise FederationError("a round order without the global weights; do both sides run one version?")

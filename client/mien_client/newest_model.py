@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from mien_common.architecture import Architecture
 from mien_common.errors import MienError, ModelError
 from mien_common.files import make_folder, remove_old_drafts, storage_errors
 from mien_common.messages import RoundOrder
@@ -22,6 +23,7 @@ from mien_common.schema import AU_V1
 from mien_common.versions import versions
 from mien_common.weights import Weights, network_from, to_safetensors
 
+from .model_uses import check_live
 from .site import Site
 
 log = logging.getLogger(__name__)
@@ -90,7 +92,7 @@ def read_newest(model: Path) -> tuple[ModelCard, Weights] | None:
 
 
 class ModelFeed:
-    """The newest model at a place, when there is another one than last time.
+    """The newest model at a place to watch with, when there is another one than last time.
 
     Parameters
     ----------
@@ -100,6 +102,7 @@ class ModelFeed:
     def __init__(self, place: Path | None) -> None:
         self._place = place
         self._known: Path | None = None
+        self._refused: tuple[str, Architecture] | None = None
 
     def look(self) -> tuple[ModelCard, AffectNetwork] | None:
         """A model that was not there at the last look.
@@ -107,7 +110,8 @@ class ModelFeed:
         Raises
         ------
         ModelError
-            It is damaged, or of another schema; said once, until there is yet another.
+            It is damaged or of another schema: said once, until there is yet another. Or it cannot be watched
+            live: said once a run, whose every round brings another.
         """
         if self._place is None:
             return None
@@ -119,6 +123,11 @@ class ModelFeed:
         if found is None:
             return None
         card, weights = found
+        if not card.architecture.streams:
+            if self._refused == (card.run, card.architecture):
+                return None
+            self._refused = (card.run, card.architecture)
+            check_live(card, version)
         return card, network_from(weights, card.architecture)
 
 

@@ -21,6 +21,7 @@ from .face.confinement_record import write_face_process_record
 from .face.seat import FaceSeat
 from .inference import predict
 from .ingest import Progress, Report, observe
+from .model_uses import check_traces
 from .participants import neutral_for
 from .plots import plot_prediction
 from .rated_recording import without_lag
@@ -72,12 +73,13 @@ def predict_video(
     Raises
     ------
     ModelError
-        The model is damaged or of another schema.
+        The model is damaged, of another schema, or gives no trace of a recording.
     SessionError
         The site has no statistics to standardise by.
     VideoError, RatingsError, StorageError
     """
     card, weights = read_published(model)
+    check_traces(card, model)
     scaler = read_site_data(site).scaler if site is not None else None
     rated = read_ratings(ratings) if ratings is not None else None
     neutral, neutral_in_words = neutral_for(site, participant)

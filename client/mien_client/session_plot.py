@@ -91,7 +91,8 @@ def plot_session(folder: Path, model: Path | None, site: Site | None, out: Path)
     Raises
     ------
     SessionError, ModelError
-        The session or the model is damaged, or the site has no statistics for such features.
+        The session or the model is damaged, the site has no statistics for such features, or the model gives
+        no trace of a recording.
     SettingsError
         ``out`` ends neither in .png nor in .svg, or a model is given and no site is known.
     StorageError
@@ -127,12 +128,14 @@ def _predict(session: Session, model: Path, site: Site | None) -> Affect:
     from .client_app import read_site_data
     from .device import choose_device
     from .inference import predict
+    from .model_uses import check_traces
 
     if site is None:
         raise SettingsError(
             "predictions need the statistics of the site that the session is of. Give it with --site."
         )
     card, weights = read_published(model)
+    check_traces(card, model)
     scaler = read_site_data(site).scaler_for(session.record.features_from)
     network = network_from(weights, card.architecture)
     prediction = predict(network, scaler.apply(session.features), choose_device(site.settings.device))

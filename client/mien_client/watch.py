@@ -22,6 +22,7 @@ from .calibration import Neutral
 from .client_app import read_site_data
 from .face.process import FaceProcess
 from .live_frames import Arrival, LiveFrames
+from .model_uses import check_live
 from .newest_model import ModelFeed, newest_model
 from .observations import FaceState, Observation, nothing_seen
 from .site import Site
@@ -63,12 +64,13 @@ def watch(what: What, screen: Screen, stopped: Callable[[], bool]) -> None:
     VideoError
         There is no such source, or it broke off.
     ModelError
-        The model that was asked for cannot be used. One that came by itself is passed over, and said.
+        The model that was asked for cannot be used, or not live. One that came by itself is passed over, and
+        said.
     ConfinementError
         The face process cannot be confined, or keeps dying.
     """
-    if what.model is not None:
-        read_published(what.model)  # its absence is an error, that of the newest model is not
+    if what.model is not None:  # what is wrong with it is an error, of the newest model it is only said
+        check_live(read_published(what.model)[0], what.model)
     scaling = scaling_of(what.site)
 
     said: deque[str] = deque(maxlen=100)

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -238,6 +239,27 @@ def test_orders_of_another_schema_are_refused(rated_site: Site, ask: Ask, kind: 
     for changes in ({"schema_name": "au-v2"}, {"architecture": SMALL.model_copy(update={"channels": 41})}):
         with pytest.raises(FederationError, match="Install matching versions"):
             ask(kind, ORDER.model_copy(update=changes))
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate"])
+def test_orders_of_a_model_that_gives_no_trace_are_refused(rated_site: Site, ask: Ask, kind: str) -> None:
+    windows = SMALL.model_copy(update={"predicts": "window"})
+    with pytest.raises(FederationError, match=r"one pair per window\) is for experiments only"):
+        ask(kind, ORDER.model_copy(update={"architecture": windows}))
+    assert not rated_site.models.exists(), "kept for predict and watch, which cannot use it"
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
+def test_every_model_of_frames_takes_part_in_a_round(
+    rated_site: Site, ask: Ask, kind: Literal["rnn", "lstm", "gru"], bidirectional: bool
+) -> None:
+    chosen = Architecture(kind=kind, hidden_units=4, layers=1, bidirectional=bidirectional, residual=True)
+    weights, order = weights_of(build(chosen, 1)), ORDER.model_copy(update={"architecture": chosen})
+    update = ask("train", order, weights).content[ARRAYS]
+    assert isinstance(update, ArrayRecord)
+    assert norm_of(from_record(update, chosen)) > 1e-3
+    assert len(unpack(ask("evaluate", order, weights).content, EvaluateReport).recordings) == 2
 
 
 def test_orders_without_fitting_weights_are_refused(rated_site: Site, ask: Ask) -> None:

@@ -26,6 +26,7 @@ from mien_common.weights import weights_of
 Make = Callable[..., Session]
 
 SMALL = Architecture(hidden_units=4, layers=1)
+BOTH_WAYS = Architecture(kind="lstm", hidden_units=4, layers=1, bidirectional=True, residual=True)
 RATINGS = "time,valence,arousal\n0,0.1,0.2\n1.5,0.3,0.4\n3,-0.5,0.5\n"
 
 
@@ -33,12 +34,12 @@ def silent(done: int, total: int) -> None:
     """A progress that nobody watches."""
 
 
-def published(folder: Path, schema: str = AU_V1.name) -> Path:
+def published(folder: Path, schema: str = AU_V1.name, architecture: Architecture = SMALL) -> Path:
     card = ModelCard(
         schema_name=schema,
         channels=AU_V1.channels,
         rate_hz=AU_V1.rate_hz,
-        architecture=SMALL,
+        architecture=architecture,
         run="17",
         round=3,
         created="2026-11-23T08:00:00+00:00",
@@ -48,7 +49,7 @@ def published(folder: Path, schema: str = AU_V1.name) -> Path:
         versions={},
         sha256="0" * 64,
     )
-    return publish(folder, weights_of(build(SMALL, 1)), card)
+    return publish(folder, weights_of(build(architecture, 1)), card)
 
 
 @pytest.fixture
@@ -173,3 +174,18 @@ def test_ratings_and_gaps_are_drawn() -> None:
     prediction[40:60] = np.nan
     with_gap = plot_prediction(time_s, prediction, None, "film")
     assert len({plain, rated, with_gap}) == 3
+
+
+def test_a_model_that_reads_both_ways_predicts_every_frame(face_video: Path, tmp_path: Path) -> None:
+    model = published(tmp_path / "model", architecture=BOTH_WAYS)
+    done = predict_video(face_video, model, None, None, tmp_path / "out", silent)
+    table = rows(done.csv)
+    assert sum(int(row["valid"]) for row in table) == done.valid_frames == 75
+    assert len({row["valence"] for row in table[1:]}) > 10, "the prediction stands still"
+
+
+def test_a_model_of_windows_is_refused_before_the_video_is_read(face_video: Path, tmp_path: Path) -> None:
+    model = published(tmp_path / "model", architecture=SMALL.model_copy(update={"predicts": "window"}))
+    with pytest.raises(ModelError, match=r"run 17, round 3: .*gives one pair per window.*`mien server run`"):
+        predict_video(face_video, model, None, None, tmp_path / "out", lambda *_: pytest.fail("analysed"))
+    assert not (tmp_path / "out").exists()

@@ -23,9 +23,7 @@ from mien_common.weights import weights_of
 Make = Callable[..., Session]
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    architecture = Architecture(channels=40)
+def published(folder: Path, architecture: Architecture) -> Path:
     card = ModelCard(
         schema_name=AU_V1.name,
         channels=AU_V1.channels,
@@ -40,7 +38,12 @@ def model(tmp_path: Path) -> Path:
         versions={},
         sha256="0" * 64,
     )
-    return publish(tmp_path / "model", weights_of(AffectNetwork(architecture)), card)
+    return publish(folder, weights_of(AffectNetwork(architecture)), card)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return published(tmp_path / "model", Architecture())
 
 
 def words_in(svg: bytes) -> str:
@@ -133,3 +136,16 @@ def test_what_cannot_be_drawn_is_said(site: Site, make_session: Make, model: Pat
     with pytest.raises(ModelError):
         plot_session(site.sessions / "s-1", tmp_path, site, tmp_path / "s.png")
     assert not list(tmp_path.glob("s.*"))
+
+
+def test_what_a_model_predicts_from_both_ends_is_drawn_and_a_pair_per_window_is_not(
+    site: Site, make_session: Make, tmp_path: Path
+) -> None:
+    folder = write_session(site.sessions, make_session("s-1", seconds=8.0))
+    both_ways = published(tmp_path / "both", Architecture(kind="rnn", hidden_units=4, bidirectional=True))
+    plot_session(folder, both_ways, None, tmp_path / "s.svg")
+    assert "prediction" in words_in((tmp_path / "s.svg").read_bytes())
+    windows = published(tmp_path / "windows", Architecture(hidden_units=4, predicts="window"))
+    with pytest.raises(ModelError, match=r"round 12: GRU, .*gives one pair per window"):
+        plot_session(folder, windows, None, tmp_path / "w.svg")
+    assert not (tmp_path / "w.svg").exists()

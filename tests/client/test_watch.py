@@ -51,10 +51,13 @@ SMALL = Architecture(hidden_units=4, layers=1)
 COMMAND = [sys.executable, "-c", "from mien_common.cli import main; main()", "agent", "watch"]
 
 
-def receive_model(site: Site, round_: int) -> None:
+BOTH_WAYS = SMALL.model_copy(update={"bidirectional": True})
+
+
+def receive_model(site: Site, round_: int, architecture: Architecture = SMALL) -> None:
     """As an agent does on an evaluate order."""
-    order = RoundOrder(architecture=SMALL, run="2026-11-23-001", round=round_, seed=1)
-    keep_newest(site, order, weights_of(build(SMALL, round_)), 42, time.time() - 100 + round_)
+    order = RoundOrder(architecture=architecture, run="2026-11-23-001", round=round_, seed=1)
+    keep_newest(site, order, weights_of(build(architecture, round_)), 42, time.time() - 100 + round_)
 
 
 @pytest.fixture
@@ -206,6 +209,47 @@ class TestWithoutAFaceProcess:
     def test_a_model_that_was_asked_for_must_be_there(self, run: Callable[..., Seen], tmp_path: Path) -> None:
         with pytest.raises(ModelError, match="there is no model at"):
             run(Camera(10), None, model=tmp_path / "absent")
+
+    @pytest.mark.parametrize("changes", [{"bidirectional": True}, {"predicts": "window"}])
+    def test_a_model_that_was_asked_for_must_be_one_to_watch_with(
+        self, run: Callable[..., Seen], site: Site, changes: dict[str, object]
+    ) -> None:
+        receive_model(site, 3, SMALL.model_copy(update=changes))
+        screen = Seen()
+        with pytest.raises(
+            ModelError, match=r"round 3: .*needs a whole recording, so it cannot be watched live"
+        ):
+            run(Camera(10), site, screen, model=site.models / "newest")
+        assert screen.setup is None, "the camera was opened for nothing"
+
+    @pytest.mark.parametrize("earlier", [True, False])
+    def test_rounds_of_a_model_that_cannot_be_watched_are_said_once_and_the_stream_goes_on(
+        self, run: Callable[..., Seen], trained_site: Site, monkeypatch: pytest.MonkeyPatch, earlier: bool
+    ) -> None:
+        monkeypatch.setattr("mien_client.watch.MODEL_EVERY_S", 0.02)
+        if not earlier:
+            receive_model(trained_site, 2, BOTH_WAYS)
+        rounds: dict[int, Architecture] = {10: BOTH_WAYS, 25: BOTH_WAYS, 45: SMALL}
+        screen = Seen()
+
+        def on_frame(count: int) -> None:
+            if count in rounds:
+                receive_model(trained_site, count, rounds[count])
+
+        screen.on_frame = on_frame
+
+        def stopped() -> bool:
+            return bool(screen.models) and screen.frames[-1].card is not None
+
+        run(Camera(10_000, between=paced), trained_site, screen, stopped=stopped)
+        kept = "with the one there is" if earlier else "without one"
+        assert len(screen.notices) == 1
+        assert f"cannot be used, going on {kept}: the model in " in screen.notices[0]
+        assert "bidirectional GRU" in screen.notices[0]
+        assert screen.models == [45]
+        used = {shown.card.round if shown.card is not None else 0 for shown in screen.frames[:45]}
+        assert used == {1 if earlier else 0}
+        assert any(shown.moment.affect is not None for shown in screen.frames[26:45]) == earlier
 
     def test_a_camera_that_is_lost_shows_as_a_gap_and_comes_back(
         self, run: Callable[..., Seen], trained_site: Site
