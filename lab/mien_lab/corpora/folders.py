@@ -28,14 +28,15 @@ def find_folder(path: Path, *, wanted: str, places: tuple[str, ...]) -> Path:
     for place in places:
         found: Path | None = path
         for part in Path(place).parts:
-            found = _entry(found, part) if found is not None else None
+            found = entry(found, part) if found is not None else None
         if found is not None:
             return found
     looked = " or ".join(places)
     raise InputError(f"{path} is not the folder of {wanted}: looked for {looked} in it.")
 
 
-def _entry(folder: Path, name: str) -> Path | None:
+def entry(folder: Path, name: str) -> Path | None:
+    """The sub-folder of this name, upper and lower case alike."""
     exact = folder / name
     if exact.is_dir():
         return exact

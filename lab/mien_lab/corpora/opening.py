@@ -4,20 +4,26 @@ Enters: ``[corpus]`` of a comparison's TOML. Leaves: its :class:`~mien_lab.corpo
 """
 
 from pathlib import Path
+from typing import Final
 
 from mien_common.errors import SettingsError
 from mien_lab.experiments.config import CorpusChoice
 
 from .corpus import Corpus
 
+_MADE: Final = ("puppet", "synthetic")
+_WITH_FEATURE_SETS: Final = ("avec2016", "avec2018", "recola")
+_CACHE: Final = "made-data"
 
-def open_corpus(choice: CorpusChoice, base: Path, *, cache: Path | None = None) -> Corpus:  # noqa: ARG001
+
+def open_corpus(choice: CorpusChoice, base: Path, *, cache: Path | None = None) -> Corpus:
     """Read or make the corpus.
 
     Parameters
     ----------
     base : folder of the configuration, from which ``choice.path`` is seen.
-    cache : folder in which made data are kept for the next time; under ``base`` when None.
+    cache : folder in which made data are kept for the next time; ``choice.path``, else ``made-data`` in
+        ``base``, when None.
 
     Raises
     ------
@@ -26,20 +32,47 @@ def open_corpus(choice: CorpusChoice, base: Path, *, cache: Path | None = None) 
     InputError
         The data cannot be used; the message names the file and the field.
     """
-    if choice.kind == "synthetic":
-        from .synthetic import make_synthetic
-
-        return make_synthetic(seed=choice.seed, participants=choice.participants or 20)
-    path = _path(choice, base)
+    _require_fitting(choice)
+    path = base / choice.path if choice.path is not None else base / _CACHE
     match choice.kind:
+        case "recola":
+            from .recola import read_recola
+
+            return read_recola(path, choice.features)
+        case "avec2016":
+            from .avec import read_avec2016
+
+            return read_avec2016(path, choice.features)
+        case "avec2018":
+            from .avec import read_avec2018
+
+            return read_avec2018(path, choice.features)
+        case "openface" | "py-feat":
+            from .extracted import read_extracted
+
+            return read_extracted(path, choice.kind)
         case "csv":
             from .csv_pair import read_csv
 
             return read_csv(path)
-    raise SettingsError(f"corpus.kind: there is no reader of {choice.kind} yet.")
+        case "sessions":
+            from .site_sessions import read_sessions
+
+            return read_sessions(path)
+        case "puppet":
+            from .puppets import PARTICIPANTS, read_puppets
+
+            return read_puppets(cache or path, choice.seed, choice.participants or PARTICIPANTS)
+        case "synthetic":
+            from .synthetic import make_synthetic
+
+            return make_synthetic(seed=choice.seed, participants=choice.participants or 20)
 
 
-def _path(choice: CorpusChoice, base: Path) -> Path:
-    if choice.path is None:
+def _require_fitting(choice: CorpusChoice) -> None:
+    if choice.kind not in _MADE and choice.path is None:
         raise SettingsError(f"corpus.path is missing: the folder of the {choice.kind} data.")
-    return base / choice.path
+    if choice.kind not in _MADE and choice.participants is not None:
+        raise SettingsError(f"corpus.participants: only data that are made have it ({', '.join(_MADE)}).")
+    if choice.kind not in _WITH_FEATURE_SETS and choice.features is not None:
+        raise SettingsError(f"corpus.features: {choice.kind} has one set of features. Leave it out.")

@@ -14,7 +14,7 @@ from mien_common.errors import RatingsError
 from mien_common.schema import TARGETS
 
 from .corpus import RatedRecording
-from .timeline import Note, Series, common_frames, on_clock
+from .timeline import LONGEST_CUT_S, Note, Series, common_frames, on_clock
 
 LONGEST_RATED_STEP_S: Final = 2.0
 """As for a site's own ratings: two that are farther apart are not interpolated between."""
@@ -48,7 +48,14 @@ class Measured:
 
 
 def pair(
-    name: str, participant: str, measured: Measured, rated: Rated, rate_hz: float, source: Path, note: Note
+    name: str,
+    participant: str,
+    measured: Measured,
+    rated: Rated,
+    rate_hz: float,
+    source: Path,
+    note: Note,
+    longest_cut_s: float = LONGEST_CUT_S,
 ) -> RatedRecording:
     """One recording on the clock, cut to the time in which it has features and ratings.
 
@@ -61,7 +68,8 @@ def pair(
     """
     for part in rated.parts:
         check_ratings(part)
-    frames = common_frames([measured.series, *rated.parts], rate_hz, lambda said: note(f"{name}: {said}"))
+    parts = [measured.series, *rated.parts]
+    frames = common_frames(parts, rate_hz, lambda said: note(f"{name}: {said}"), longest_cut_s)
     clock_s = frames / rate_hz
     features = on_clock(measured.series, clock_s, _BRIDGED_FRAMES / rate_hz)
     flags = Series(source, measured.series.time_s, ("valid",), measured.valid[:, None].astype(np.float64))
@@ -114,10 +122,16 @@ def by_raters(valence: Series, arousal: Series) -> Rated:
     return Rated(raters, (valence, arousal.only(raters)))
 
 
-def measured_from(series: Series, valid: NDArray[np.bool_] | None = None) -> Measured:
-    """Features; without ``valid`` a row counts where every channel that the file ever has is known."""
-    if valid is not None:
-        return Measured(series, valid)
-    known = np.isfinite(series.values)
-    complete: NDArray[np.bool_] = np.all(known[:, known.any(axis=0)], axis=1) & np.any(known, axis=1)
-    return Measured(series, complete)
+def measured_from(series: Series, *, zeros_are_missing: bool = False) -> Measured:
+    """Features whose file does not say where the face was: where every channel that it ever has is known.
+
+    Parameters
+    ----------
+    zeros_are_missing : a row of nothing but zeros has no face either, and its values are unknown.
+    """
+    values = series.values
+    if zeros_are_missing:
+        values = np.where((values == 0.0).all(axis=1, keepdims=True), np.nan, values)
+    known = np.isfinite(values)
+    valid: NDArray[np.bool_] = np.all(known[:, known.any(axis=0)], axis=1) & np.any(known, axis=1)
+    return Measured(Series(series.path, series.time_s, series.columns, values), valid)

@@ -42,13 +42,22 @@ class Series:
         return Series(self.path, self.time_s, tuple(columns), self.values[:, places])
 
 
-def series_from(table: Table, note: Note, *, time_first: bool = False) -> Series:
+def series_from(
+    table: Table,
+    note: Note,
+    *,
+    time_first: bool = False,
+    timeless_hz: float | None = None,
+    leave_out: Sequence[str] = (),
+) -> Series:
     """A table's traces, its time column taken off.
 
     Parameters
     ----------
-    time_first : the first column is the time, whatever it is called.
     note : told of rows that are left out.
+    time_first : the first column is the time, whatever it is called.
+    timeless_hz : rows a second, from 0 s on, where there is no time column.
+    leave_out : columns, in lower case, that are no traces.
 
     Raises
     ------
@@ -57,6 +66,13 @@ def series_from(table: Table, note: Note, *, time_first: bool = False) -> Series
     """
     names = [name.lower() for name in table.columns]
     found = [names.index(name) for name in TIME_NAMES if name in names]
+    others = [column for column, name in enumerate(names) if name not in leave_out]
+    if not found and timeless_hz is not None:
+        note(f"{table.path.name} has no time column: taken as {timeless_hz:g} rows a second")
+        columns = tuple(table.columns[column] for column in others)
+        return Series(
+            table.path, np.arange(len(table.values)) / timeless_hz, columns, table.values[:, others]
+        )
     if not found and not time_first:
         raise InputError(f"{table.path} has no column time. Its columns are {_some(table.columns)}.")
     place = found[0] if found else 0
@@ -73,7 +89,7 @@ def series_from(table: Table, note: Note, *, time_first: bool = False) -> Series
     first = np.concatenate([[True], steps > 0])
     if not first.all():
         note(f"{table.path}: of rows with the same time the first is taken ({int((~first).sum())} left out)")
-    others = [column for column in range(len(names)) if column != place]
+    others.remove(place)
     if not others:
         raise InputError(f"{table.path} has no column but {table.columns[place]}.")
     columns = tuple(table.columns[column] for column in others)
@@ -99,23 +115,25 @@ def rate_of(series: Series) -> float:
     return float(round(rate)) if abs(rate - round(rate)) < 2e-3 * rate else round(rate, 3)
 
 
-def common_frames(parts: Sequence[Series], rate_hz: float, note: Note) -> NDArray[np.int64]:
+def common_frames(
+    parts: Sequence[Series], rate_hz: float, note: Note, longest_cut_s: float = LONGEST_CUT_S
+) -> NDArray[np.int64]:
     """The numbers of the clock's frames, frame 0 at 0 s, during which every part lasts.
 
     Raises
     ------
     InputError
-        One part begins or ends more than :data:`LONGEST_CUT_S` from another.
+        One part begins or ends more than ``longest_cut_s`` from another.
     """
     starts = np.array([part.time_s[0] for part in parts])
     ends = np.array([part.time_s[-1] for part in parts])
     for times, what in ((starts, "begins at"), (ends, "ends at")):
         low, high = int(np.argmin(times)), int(np.argmax(times))
         apart = times[high] - times[low]
-        if apart > LONGEST_CUT_S + ON_TIME_S:
+        if apart > longest_cut_s + ON_TIME_S:
             raise InputError(
                 f"{parts[low].path} {what} {times[low]:g} s and {parts[high].path} at {times[high]:g} s. "
-                f"Up to {LONGEST_CUT_S:g} s is cut; do the two belong to one recording?"
+                f"Up to {longest_cut_s:g} s is cut; do the two belong to one recording?"
             )
         if apart > ON_TIME_S:
             note(

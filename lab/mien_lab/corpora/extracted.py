@@ -1,0 +1,122 @@
+"""Folders of OpenFace 2's or py-feat's CSV files, with ratings: the numbers that ``mien agent ingest`` takes.
+
+``NAME.csv`` is the extractor's own output, unchanged; its ratings are ``NAME.ratings.csv`` beside it or
+``ratings/NAME.csv``. Features, validity and the ratings' clock are the agent's own code, so that a study's
+figures hold for the sites that join with such files.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from mien_client.feature_files import Extractor, features_from_file, is_feature_file
+from mien_client.features import MODEL_CHANNELS
+from mien_client.ratings import Ratings, on_clock
+from mien_common.errors import FeatureFileError, InputError
+from mien_common.schema import AU_V1
+
+from .admission import admit, in_one_note
+from .corpus import Corpus, Partition, RatedRecording
+from .folders import require_folder
+from .pairing import check_ratings
+from .participants_file import PARTICIPANTS_FILE, person_of, read_participants
+from .rating_file import read_rating_file
+
+RATINGS_END: Final = ".ratings.csv"
+RATINGS_FOLDER: Final = "ratings"
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A feature file and its ratings."""
+
+    name: str
+    """Seen from the corpus's folder, without its ending."""
+    features: Path
+    ratings: Path
+
+
+def read_extracted(path: Path, extractor: Extractor) -> Corpus:
+    """The corpus in a folder of an extractor's files.
+
+    Raises
+    ------
+    InputError
+        The folder holds none, one is another extractor's, ratings are missing, or a file is damaged; the
+        message names it.
+    """
+    found = _find(path, extractor)
+    people = read_participants(path)
+    notes: list[str] = []
+    partitions: dict[str, Partition] = {}
+    recordings = []
+    for each in found:
+        person = person_of(people, each.name, path / PARTICIPANTS_FILE)
+        recordings.append(_recording(each, person.name, extractor, notes))
+        if person.partition is not None:
+            partitions[person.name] = person.partition
+    return admit(
+        path.name,
+        AU_V1.channels,
+        AU_V1.rate_hz,
+        recordings,
+        partitions=partitions,
+        note=in_one_note(notes),
+    )
+
+
+def _find(path: Path, extractor: Extractor) -> list[_Found]:
+    require_folder(path)
+    found = []
+    for file in sorted(path.rglob("*.csv")):
+        inside = file.relative_to(path)
+        own = inside.parts[0] != RATINGS_FOLDER and not file.name.endswith(RATINGS_END)
+        if not own or file.name == PARTICIPANTS_FILE or not is_feature_file(file):
+            continue
+        name = inside.with_suffix("").as_posix()
+        beside = file.with_name(file.stem + RATINGS_END)
+        apart = path / RATINGS_FOLDER / inside
+        ratings = next((each for each in (beside, apart) if each.is_file()), None)
+        if ratings is None:
+            raise InputError(f"{file} has no ratings: neither {beside} nor {apart} is there.")
+        found.append(_Found(name, file, ratings))
+    if not found:
+        raise InputError(f"{path} holds no CSV file of {extractor}: looked for NAME.csv with its columns.")
+    return found
+
+
+def _recording(found: _Found, participant: str, extractor: Extractor, notes: list[str]) -> RatedRecording:
+    features, wrote_it = features_from_file(found.features, None, notes.append)
+    if wrote_it != extractor:
+        raise FeatureFileError(
+            f"{found.features} was written by {wrote_it}, and corpus.kind is {extractor!r}. "
+            "Their numbers have different scales; keep them in two folders."
+        )
+    rated = read_rating_file(found.ratings, notes.append)
+    traces = []
+    for part in rated.parts:
+        check_ratings(part)
+        # The agent's own interpolation; it takes pairs, and a rater's trace is put in as both.
+        columns = [
+            on_clock(
+                Ratings(part.time_s[known], np.repeat(column[known, None], 2, axis=1)),
+                features.time_s,
+                found.ratings,
+            )[:, 0]
+            for column in part.values.T
+            for known in [np.isfinite(column)]
+        ]
+        traces.append(np.stack(columns))
+    values = np.where(MODEL_CHANNELS, features.values, np.float32(np.nan)).astype(np.float32)
+    return RatedRecording(
+        found.name,
+        participant,
+        values,
+        features.valid,
+        rated.raters,
+        np.stack(traces, axis=-1).astype(np.float32),
+        None,
+        found.features,
+    )
