@@ -143,6 +143,11 @@ def pooled_ccc(sums: Array) -> Array:
     return np.asarray(np.where((n >= 2) & (variance_y > _CONSTANT**2), value, np.nan), np.float64)
 
 
+def six_sums(sums: Moments) -> Array:
+    """(6,) what :func:`pooled_ccc` takes, of a recording."""
+    return np.array([sums.n, sums.x, sums.y, sums.xx, sums.yy, sums.xy])
+
+
 def mean_ccc(sums: Array, counts: Array) -> Array:
     """Mean CCC from sums and counts of any shape; NaN where nothing counts."""
     return _ratio(sums, counts)
@@ -169,6 +174,15 @@ def groups_of_recordings(runs: Sequence[RunScore]) -> Mapping[str, str]:
     if all(len(names) == 1 for names in sites.values()):
         return {recording: next(iter(names)) for recording, names in sites.items()}
     return people
+
+
+def natural(name: str) -> tuple[tuple[int, int, str], ...]:
+    """A key to sort by that puts P2 before P10."""
+    pieces: list[tuple[int, int, str]] = []
+    for piece in re.findall(r"[0-9]{1,18}|[^0-9]+", name):
+        number = piece.isascii() and piece.isdigit()
+        pieces.append((0, int(piece), "") if number else (1, 0, piece))
+    return (*pieces, (2, 0, name))
 
 
 def _score(scored: Scored) -> RecordingScore:
@@ -224,21 +238,8 @@ def _contender(model: str, method: str, runs: Sequence[RunScore]) -> Contender:
                 if np.isfinite(score.ccc):
                     sums[person, seed, column] += score.ccc
                     counts[person, seed, column] += 1
-                pooled[person, seed, column] += _six(score.moments)
+                pooled[person, seed, column] += six_sums(score.moments)
     return Contender(model, method, tuple(runs), seeds, persons, sums, counts, pooled)
-
-
-def _six(sums: Moments) -> Array:
-    return np.array([sums.n, sums.x, sums.y, sums.xx, sums.yy, sums.xy])
-
-
-def natural(name: str) -> tuple[tuple[int, int, str], ...]:
-    """A key to sort by that puts P2 before P10."""
-    pieces: list[tuple[int, int, str]] = []
-    for piece in re.findall(r"[0-9]{1,18}|[^0-9]+", name):
-        number = piece.isascii() and piece.isdigit()
-        pieces.append((0, int(piece), "") if number else (1, 0, piece))
-    return (*pieces, (2, 0, name))
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:
