@@ -51,7 +51,7 @@ class ResidualBlock(nn.Module):
 
     Norm → ReLU → convolution over time, twice, added to the input. The order and the kernel of 3 are those
     of Mase et al.'s public script (2021), whose convolutions run over channels × time with a single feature
-    map; here they run over time, each channel a map of its own. A causal block sees no later frame.
+    map; here they run over time, from all channels to all. A causal block sees no later frame.
     """
 
     def __init__(self, channels: int, *, causal: bool) -> None:

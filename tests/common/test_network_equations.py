@@ -46,7 +46,7 @@ def elman(from_input: Real, from_state: Real, state: Real, cell: Real) -> tuple[
 
 
 def lstm(from_input: Real, from_state: Real, state: Real, cell: Real) -> tuple[Real, Real]:
-    """Hochreiter & Schmidhuber (1997) with the forget gate of Gers et al. (2000), eqs. 3 to 8 there."""
+    """Hochreiter & Schmidhuber (1997) with the forget gate of Gers et al. (2000)."""
     let_in, forget, candidate, let_out = np.split(from_input + from_state, 4)
     cell = sigmoid(forget) * cell + sigmoid(let_in) * np.tanh(candidate)
     return sigmoid(let_out) * np.tanh(cell), cell

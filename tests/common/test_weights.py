@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from flwr.app import Array, ArrayRecord
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,6 +64,31 @@ def test_come_back_from_disk_unchanged() -> None:
 
 def test_come_back_from_a_network_unchanged() -> None:
     assert same(weights_of(network_from(WEIGHTS, SMALL)), WEIGHTS)
+
+
+@pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("residual", [False, True])
+def test_every_variant_comes_back_from_wire_and_disk(kind: str, bidirectional: bool, residual: bool) -> None:
+    architecture = Architecture.model_validate(
+        {
+            "kind": kind,
+            "channels": 3,
+            "hidden_units": 2,
+            "bidirectional": bidirectional,
+            "residual": residual,
+            "input_norm": residual,
+        }
+    )
+    network = build(architecture, seed=5)
+    weights = weights_of(network)
+    features = torch.ones(1, 4, 3)
+    for read in (
+        from_record(to_record(weights), architecture),
+        from_safetensors(to_safetensors(weights), architecture),
+    ):
+        assert same(read, weights)
+        assert torch.equal(network_from(read, architecture)(features), network(features))
 
 
 def test_are_a_copy_that_later_training_does_not_change() -> None:
