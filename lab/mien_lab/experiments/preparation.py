@@ -6,7 +6,7 @@ by the lag, masks. What is fitted here (scalers, lags) is fitted to training rec
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -21,7 +21,7 @@ from mien_lab.corpora.corpus import Corpus, RatedRecording
 from mien_lab.corpora.gold_standard import gold_standard
 
 from .config import Config, Ratings
-from .lag import choose_lag
+from .lag import LagCurve, lag_curve
 from .splits import Fold
 
 Kind = TypeVar("Kind", bound=np.generic)
@@ -109,7 +109,8 @@ def prepare(corpus: Corpus, fold: Fold, config: Config) -> Prepared:
     }
     fitted, of_strangers = _scalers(trained, tested, config)
     scalers = {**of_strangers, **fitted}
-    lags = _lags(training, gold, corpus.rate_hz, config.ratings)
+    curves = _lag_curves(training, gold, corpus.rate_hz, config.ratings)
+    lags = {name: curve.best() for name, curve in curves.items()}
 
     def site_recordings(site: str) -> SiteRecordings:
         lag = lag_frames(_lag_of(site, lags), corpus.rate_hz)
@@ -148,14 +149,14 @@ def prepare(corpus: Corpus, fold: Fold, config: Config) -> Prepared:
                 for person, scaler in sorted(fitted.items())
                 for part in (person.encode(), scaler.mean.tobytes(), scaler.deviation.tobytes())
             ),
-            "lags": digest(f"{site} {lag}".encode() for site, lag in sorted(lags.items())),
+            # The whole curve, and not its best alone, which might be the same after a leak.
+            "lags": digest(
+                part
+                for site, curve in sorted(curves.items())
+                for part in (site.encode(), repr(curve.lags_s).encode(), curve.ccc.tobytes())
+            ),
         },
-        notes=tuple(
-            f"{recording.name}: {target} never changes, so that its CCC is undefined"
-            for recording in [*trained, *tested]
-            for column, target in enumerate(TARGETS)
-            if _is_constant(gold[recording.name][:, column])
-        ),
+        notes=(*_constants([*trained, *tested], gold), *_undecided(curves)),
     )
 
 
@@ -218,21 +219,21 @@ def _measured(recording: RatedRecording) -> NDArray[np.float32]:
     return np.where(recording.valid[:, None], recording.features, np.float32(np.nan))
 
 
-def _lags(
+def _lag_curves(
     training: Mapping[str, Sequence[RatedRecording]],
     gold: Mapping[str, NDArray[np.float32]],
     rate_hz: float,
     ratings: Ratings,
-) -> dict[str, tuple[float, float]]:
-    """Valence's and arousal's lag by site, or under "all"."""
+) -> dict[str, LagCurve]:
+    """What the lag is chosen by: a curve per site or one under "all"; a given lag is a curve of one point."""
     if ratings.lag_s != "grid":
-        return {ALL: (ratings.lag_s, ratings.lag_s)}
+        return {ALL: LagCurve((ratings.lag_s,), np.ones((1, 2)))}
     if ratings.lag_of == "all":
         groups = {ALL: [recording for recordings in training.values() for recording in recordings]}
     else:
         groups = {site: list(recordings) for site, recordings in training.items()}
     return {
-        name: choose_lag(recordings, [gold[recording.name] for recording in recordings], rate_hz, ratings)
+        name: lag_curve(recordings, [gold[recording.name] for recording in recordings], rate_hz, ratings)
         for name, recordings in groups.items()
     }
 
@@ -308,7 +309,22 @@ def _tested(
     )
 
 
-def _is_constant(trace: NDArray[np.float32]) -> bool:
-    """Whether the known values are all one."""
-    known = trace[np.isfinite(trace)]
-    return known.size > 1 and bool((known == known[0]).all())
+def _constants(
+    recordings: Sequence[RatedRecording], gold: Mapping[str, NDArray[np.float32]]
+) -> Iterator[str]:
+    for recording in recordings:
+        for column, target in enumerate(TARGETS):
+            trace = gold[recording.name][:, column]
+            known = trace[np.isfinite(trace)]
+            if known.size and np.ptp(known) == 0:
+                yield f"{recording.name}: {target} never changes, so that its CCC is undefined"
+
+
+def _undecided(curves: Mapping[str, LagCurve]) -> Iterator[str]:
+    for name, curve in sorted(curves.items()):
+        for target, undecided in zip(TARGETS, curve.undecided(), strict=True):
+            if undecided:
+                yield (
+                    f"lag of {name}: no lag makes the face predict {target}, "
+                    f"so that the smallest, {curve.lags_s[0]:g} s, stands"
+                )
