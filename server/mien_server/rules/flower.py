@@ -20,17 +20,19 @@ from mien_common.messages import ARRAYS, METRICS, NUM_EXAMPLES
 from .rule import Arrays
 
 
-def combined(strategy: FedAvg, round_: int, replies: Sequence[Mapping[str, NDArray[Any]]]) -> Arrays:
+def combined(strategy: FedAvg, replies: Sequence[Mapping[str, NDArray[Any]]]) -> Arrays:
     """What ``strategy`` makes of ``replies``, each of which counts as much as the others.
+
+    The strategy knows no round: of those used here none looks at it.
 
     Raises
     ------
     UpdateRejectedError
         It makes nothing of them.
     """
-    record, _ = strategy.aggregate_train(round_, [_reply(arrays) for arrays in replies])
+    record, _ = strategy.aggregate_train(1, [_reply(arrays) for arrays in replies])
     if record is None:
-        raise UpdateRejectedError(f"round {round_}: the updates could not be combined")
+        raise UpdateRejectedError("the updates could not be combined")
     return {name: np.asarray(array.numpy(), np.float64) for name, array in record.items()}
 
 

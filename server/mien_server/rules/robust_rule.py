@@ -5,20 +5,18 @@ claim more. Leaves: new global weights. Memory grows with the number of sites; t
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 import numpy as np
-from flwr.app import ArrayRecord, RecordDict
-from flwr.serverapp.strategy import Bulyan, FedAvg, FedMedian, FedTrimmedAvg, Krum, MultiKrum
-from flwr.serverapp.strategy.multikrum import compute_distances
+from flwr.serverapp.strategy import FedMedian, FedTrimmedAvg, Krum, MultiKrum
 from numpy.typing import NDArray
 
 from mien_common.errors import FederationError
-from mien_common.messages import ARRAYS, TrainingSettings
+from mien_common.messages import TrainingSettings
 from mien_common.weights import Weights
 
+from .bulyan import bulyan_of
 from .flower import combined
 from .rule import Arrays, SiteUpdate, check_fits, in_double, in_single
 
@@ -32,8 +30,8 @@ class Combination:
 
     name: str
     """As it is told to people, with the number that it was given."""
-    strategy: Callable[[int], FedAvg]
-    """Flower's strategy for so many sites."""
+    combine: Callable[[Sequence[Weights]], Arrays]
+    """From the sites' updates to how far the global weights move."""
     fewest_sites: int
     advice: str
     """What to do where there are fewer."""
@@ -44,7 +42,9 @@ def median() -> Combination:
 
     Of one or two updates it is the mean, so it takes three.
     """
-    return Combination("the median", lambda _: FedMedian(), 3, "Take the mean (fedavg)")
+    return Combination(
+        "the median", lambda updates: combined(FedMedian(), updates), 3, "Take the mean (fedavg)"
+    )
 
 
 def trimmed_mean(share: float) -> Combination:
@@ -53,15 +53,15 @@ def trimmed_mean(share: float) -> Combination:
     It takes so many sites that at least one is left out, or it would be the mean.
     """
 
-    def strategy(sites: int) -> FedAvg:
-        trimmed = math.floor(share * sites + _ROUNDING)
-        # Flower cuts int(β · sites); a β in the middle of what gives `trimmed` says it without rounding.
-        return FedTrimmedAvg(beta=(trimmed + 0.25) / sites if trimmed else 0.0)
+    def combine(updates: Sequence[Weights]) -> Arrays:
+        trimmed = math.floor(share * len(updates) + _ROUNDING)
+        # Flower cuts int(β · sites); a β amid those that give `trimmed` says it without rounding.
+        return combined(FedTrimmedAvg(beta=(trimmed + 0.25) / len(updates)), updates)
 
     fewest = math.ceil(1 / share - _ROUNDING) if share else 1
     return Combination(
         f"the trimmed mean with a share of {share:g} left out at each end",
-        strategy,
+        combine,
         fewest,
         "Leave out a larger share",
     )
@@ -71,7 +71,7 @@ def krum(hostile: int) -> Combination:
     """Krum (Blanchard et al., 2017, section 4): the update closest to its n − f − 2 neighbours; Flower's."""
     return Combination(
         f"krum against {_sites(hostile)}",
-        lambda _: Krum(num_malicious_nodes=hostile),
+        lambda updates: combined(Krum(num_malicious_nodes=hostile), updates),
         2 * hostile + 3,
         "Allow for fewer hostile sites",
     )
@@ -84,50 +84,28 @@ def multi_krum(hostile: int, selected: int | None) -> Combination:
     ----------
     selected : m; n − f when None. With more, a hostile site would always be among them.
     """
+
+    def combine(updates: Sequence[Weights]) -> Arrays:
+        count = selected or len(updates) - hostile
+        return combined(MultiKrum(num_malicious_nodes=hostile, num_nodes_to_select=count), updates)
+
     chosen = f", {selected} averaged" if selected else ""
     return Combination(
         f"multi-krum against {_sites(hostile)}{chosen}",
-        lambda sites: MultiKrum(num_malicious_nodes=hostile, num_nodes_to_select=selected or sites - hostile),
+        combine,
         max(2 * hostile + 3, (selected or 0) + hostile),
         "Allow for fewer hostile sites" + (" or average fewer" if selected else ""),
     )
 
 
 def bulyan(hostile: int) -> Combination:
-    """Bulyan (El Mhamdi et al., 2018, section 4): θ = n − 2f updates selected by repeated Krum, then in every
-    coordinate the mean of the β = θ − 2f closest to their median; Flower's, but for the selection.
-    """
+    """Bulyan (El Mhamdi et al., 2018): repeated Krum, then close to the median; see :mod:`.bulyan`."""
     return Combination(
         f"bulyan against {_sites(hostile)}",
-        lambda _: Bulyan(num_malicious_nodes=hostile, selection_rule=_one_at_a_time),
+        lambda updates: bulyan_of(updates, hostile),
         4 * hostile + 3,
         "Allow for fewer hostile sites",
     )
-
-
-def _one_at_a_time(contents: list[RecordDict], hostile: int, count: int) -> list[RecordDict]:
-    """Krum's choice, ``count`` times, each time among those not chosen before.
-
-    Flower's own rule scores all once and takes the ``count`` best.
-    """
-    distances = compute_distances([cast(ArrayRecord, content[ARRAYS]) for content in contents])
-    left = list(range(len(contents)))
-    chosen: list[RecordDict] = []
-    while len(chosen) < count:
-        best = _krum_choice(distances[np.ix_(left, left)], hostile)
-        chosen.append(contents[left.pop(best)])
-    return chosen
-
-
-def _krum_choice(distances: NDArray[np.float64], hostile: int) -> int:
-    """Index of the update with the least sum of squared distances to its nearest others.
-
-    As updates are taken away there come to be fewer than Krum asks for; one neighbour remains.
-    """
-    others = distances.copy()
-    np.fill_diagonal(others, np.inf)
-    neighbours = max(1, len(others) - hostile - 2)
-    return int(np.sort(others, axis=1)[:, :neighbours].sum(axis=1).argmin())
 
 
 def _sites(hostile: int) -> str:
@@ -140,7 +118,8 @@ class _Round:
 
     number: int
     weights: Weights
-    updates: list[SiteUpdate] = field(default_factory=list)
+    sites: list[str] = field(default_factory=list)
+    updates: list[Weights] = field(default_factory=list)
 
 
 class RobustRule:
@@ -172,7 +151,9 @@ class RobustRule:
         """Kept until the round is finished."""
         begun = self._begun()
         check_fits(update, begun.weights, update.delta)
-        begun.updates.append(update)
+        begun.sites.append(update.site)
+        # In one order for all: distances are taken between flat vectors.
+        begun.updates.append({name: update.delta[name] for name in begun.weights})
 
     def finish(self) -> Weights:
         """The global weights, moved by what the combination makes of the updates."""
@@ -181,10 +162,10 @@ class RobustRule:
         if count < wanted.fewest_sites:
             raise FederationError(
                 f"round {begun.number}: {wanted.name} needs at least {wanted.fewest_sites} sites' updates, "
-                f"there are {count} ({', '.join(update.site for update in begun.updates) or 'none'}). "
+                f"there are {count} ({', '.join(begun.sites) or 'none'}). "
                 f"{wanted.advice}, or have more sites take part."
             )
-        delta = combined(wanted.strategy(count), begun.number, [update.delta for update in begun.updates])
+        delta = wanted.combine(begun.updates)
         new = {name: array + delta[name] for name, array in in_double(begun.weights).items()}
         weights = in_single(new, f"round {begun.number}")
         self._round = None

@@ -30,7 +30,7 @@ def momentum(learning_rate: float, beta: float) -> ServerStep:
         strategy.current_arrays = record_of(weights)
         remembered = memory.get("momentum")
         strategy.momentum_vector = None if remembered is None else [remembered[name] for name in weights]
-        new = combined(strategy, 1, [_along(weights, mean)])
+        new = combined(strategy, [_along(weights, mean)])
         vector = strategy.momentum_vector
         if vector is None:
             return new, {}
@@ -83,12 +83,12 @@ def _flower_step(
     before = _first_memory(weights, strategy.tau) | dict(memory)
     strategy.current_arrays = dict(weights)
     strategy.m_t, strategy.v_t = before["m"], before["v"]
-    new = combined(strategy, 1, [_along(weights, mean)])
+    new = combined(strategy, [_along(weights, mean)])
     return new, {"m": dict(strategy.m_t), "v": dict(strategy.v_t)}
 
 
 def _first_memory(weights: Arrays, tau: float) -> dict[str, Arrays]:
-    """Before the first round: m = 0, and v = τ², the least that Algorithm 2 allows. Flower's v begins at 0."""
+    """Before the first round: m = 0, and v = τ², the least that Algorithm 2 allows. Flower begins at 0."""
     return {
         "m": {name: np.zeros_like(array) for name, array in weights.items()},
         "v": {name: np.full_like(array, tau**2) for name, array in weights.items()},
