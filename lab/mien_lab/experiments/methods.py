@@ -7,6 +7,7 @@ sees whose recordings differs. The same job on the same machine gives the same o
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from mien_client.device import choose_device
 from mien_common.errors import SettingsError
@@ -17,6 +18,7 @@ from .config import Config, Method
 from .federated import train_federated
 from .outcome import Job, Outcome, Scored
 from .plan import EVERYBODY, Plan, Trained, plan_of
+from .postprocessing import PostProcessing
 from .preparation import Prepared, SiteRecordings, digest, prepare
 from .scoring import Part, score_part
 from .splits import Fold, folds
@@ -24,6 +26,15 @@ from .windows import WINDOW_FRAMES
 
 Tell = Callable[[int, int], None]
 """Takes rounds done and rounds there are at most."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run gave, and what it fitted."""
+
+    outcome: Outcome
+    fingerprints: Mapping[str, str]
+    """SHA-256 by what was fitted: scalers, lags, validation, weights, post-processing."""
 
 
 def run_job(job: Job, corpus: Corpus, config: Config, tell: Tell = lambda _done, _total: None) -> Outcome:
@@ -35,13 +46,13 @@ def run_job(job: Job, corpus: Corpus, config: Config, tell: Tell = lambda _done,
         The data or the settings do not allow it, or training diverged.
     """
     fold = next(fold for fold in folds(corpus, config.split) if fold.name == job.fold)
-    return run_fold(job, corpus, fold, config, tell)
+    return run_fold(job, corpus, fold, config, tell).outcome
 
 
 def run_fold(
     job: Job, corpus: Corpus, fold: Fold, config: Config, tell: Tell = lambda _done, _total: None
-) -> Outcome:
-    """The same on a fold that is given, whatever its name."""
+) -> Run:
+    """The same on a fold that is given, with the fingerprints that :mod:`.leaks` compares."""
     started = time.monotonic()
     model = next(model for model in config.models if model.name == job.model)
     method = next(method for method in config.methods if method.name == job.method)
@@ -52,19 +63,19 @@ def run_fold(
     if config.protocol == "mase2021":
         _refuse_without_window(prepared)
     trained = _train(plan, prepared, method)
-    fingerprints = [*(one.fitted for _, one in sorted(prepared.items())), str(trained.chosen_round)]
     scored: list[Scored] = []
+    processed: dict[str, PostProcessing] = {}
     for part in _parts(trained, prepared):
-        found, fingerprint = score_part(plan, part, config.ratings)
+        found, processed[part.site] = score_part(plan, part, config.ratings)
         scored.extend(found)
-        fingerprints.append(fingerprint)
-    return Outcome(
+    fingerprints = _fingerprints(prepared, trained, processed)
+    outcome = Outcome(
         job=job,
         scored=tuple(scored),
         rounds=trained.rounds,
         chosen_round=trained.chosen_round,
         lag_s=_lags(prepared),
-        fitted=digest(fingerprint.encode() for fingerprint in fingerprints),
+        fitted=digest(f"{name}={value}".encode() for name, value in sorted(fingerprints.items())),
         frames=sum(
             int(recording.counts.sum())
             for one in prepared.values()
@@ -76,6 +87,7 @@ def run_fold(
         rule=method.rule.name if method.kind == "federated" else "none",
         points_hz=corpus.rate_hz / (WINDOW_FRAMES if config.protocol == "mase2021" else 1),
     )
+    return Run(outcome, fingerprints)
 
 
 def _prepared(corpus: Corpus, fold: Fold, config: Config, method: Method) -> Mapping[str, Prepared]:
@@ -122,6 +134,29 @@ def _parts(trained: Trained, prepared: Mapping[str, Prepared]) -> list[Part]:
         test = tuple(each for each in one.test if site in (EVERYBODY, each.site))
         parts.append(Part(site, weights, training, test))
     return parts
+
+
+def _fingerprints(
+    prepared: Mapping[str, Prepared], trained: Trained, processed: Mapping[str, PostProcessing]
+) -> dict[str, str]:
+    """Of all that was fitted; of the evidence for the chosen round too, which luck may leave the same."""
+    parts: dict[str, list[bytes]] = {
+        "validation": [repr((point.round, point.validation)).encode() for point in trained.rounds]
+        + [str(trained.chosen_round).encode()],
+        "weights": [
+            piece
+            for site, weights in sorted(trained.models.items())
+            for name, array in sorted(weights.items())
+            for piece in (site.encode(), name.encode(), array.tobytes())
+        ],
+        "post-processing": [
+            piece for site, one in sorted(processed.items()) for piece in (site.encode(), one.fitted.encode())
+        ],
+    }
+    for site, one in sorted(prepared.items()):
+        for name, value in one.fingerprints.items():
+            parts.setdefault(name, []).extend([site.encode(), value.encode()])
+    return {name: digest(pieces) for name, pieces in parts.items()}
 
 
 def _lags(prepared: Mapping[str, Prepared]) -> dict[str, tuple[float, float]]:

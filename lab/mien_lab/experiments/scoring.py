@@ -1,7 +1,7 @@
 """What trained models predict for test people, on the ratings' own clock.
 
 Enters: a fold as it was prepared, and models. Leaves: predictions beside gold standards, and the
-fingerprint of the post-processing, which was fitted to training people only.
+post-processing, which was fitted to training people only.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from .config import Ratings
 from .outcome import Scored
 from .plan import Plan
 from .postprocessing import PostProcessing, fit_postprocessing
-from .preparation import SiteRecordings, TestRecording, delayed, digest, lag_frames
+from .preparation import SiteRecordings, TestRecording, delayed, lag_frames
 from .windows import WINDOW_FRAMES, predict_windows, window_counts, window_means
 
 
@@ -35,26 +35,15 @@ class Part:
     test: tuple[TestRecording, ...]
 
 
-def score_part(plan: Plan, part: Part, ratings: Ratings) -> tuple[tuple[Scored, ...], str]:
-    """Predictions for the test recordings of ``part``; SHA-256 of its post-processing and weights."""
+def score_part(plan: Plan, part: Part, ratings: Ratings) -> tuple[tuple[Scored, ...], PostProcessing]:
+    """Predictions for the test recordings of ``part``, and what was fitted to make ratings of them."""
     network = network_from(part.weights, plan.architecture)
-    windows = plan.architecture.predicts == "window"
-    if windows:  # a moving average over frames means nothing to windows, each told by one pair
+    if plan.architecture.predicts == "window":
+        # A moving average over frames means nothing to windows, each told by one pair.
         ratings = ratings.model_copy(update={"smoothing_s": 0.0})
     fitted = _fit(plan, network, part.training, ratings)
     scored = tuple(_score(plan, network, recording, fitted, part.site or None) for recording in part.test)
-    fingerprint = digest(
-        [
-            part.site.encode(),
-            fitted.fitted.encode(),
-            *(
-                piece
-                for name, array in sorted(part.weights.items())
-                for piece in (name.encode(), array.tobytes())
-            ),
-        ]
-    )
-    return scored, fingerprint
+    return scored, fitted
 
 
 def _fit(
