@@ -20,8 +20,12 @@ from mien_common.network import AffectNetwork, build
 AT_REST = KnownNeutral(np.zeros(17, np.float32))
 
 
-def network(seed: int = 1, layers: int = 2) -> AffectNetwork:
-    return build(Architecture(hidden_units=16, layers=layers), seed).eval()
+GRU = Architecture(hidden_units=16)
+RESIDUAL_LSTM = Architecture(kind="lstm", hidden_units=16, layers=3, residual=True, input_norm=True)
+
+
+def network(seed: int = 1, architecture: Architecture = GRU) -> AffectNetwork:
+    return build(architecture, seed).eval()
 
 
 def scaler() -> Scaler:
@@ -58,13 +62,14 @@ def moments_of(stream: AffectStream, seen: Sequence[Observation]) -> dict[float,
     return {round(observation.time_s, 4): stream.push(observation) for observation in seen}
 
 
-@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("architecture", [GRU, RESIDUAL_LSTM], ids=["gru", "residual-lstm"])
 @pytest.mark.parametrize("rate_hz", [25.0, 30.0, 50.0, 12.5])
-def test_live_gives_at_the_ticks_what_a_recording_gives(rate_hz: float, layers: int) -> None:
+def test_live_gives_at_the_ticks_what_a_recording_gives(rate_hz: float, architecture: Architecture) -> None:
     seen = observations(rate_hz, 10.0)
-    live = moments_of(AffectStream(network(layers=layers), SiteScaling(scaler()), RunningNeutral()), seen)
+    model = network(architecture=architecture)
+    live = moments_of(AffectStream(model, SiteScaling(scaler()), RunningNeutral()), seen)
     features = features_of(seen, RunningNeutral())
-    recorded = predict(network(layers=layers), scaler().apply(features), choose_device("cpu"))
+    recorded = predict(model, scaler().apply(features), choose_device("cpu"))
     compared = missing = 0
     for tick, valid, expected in zip(features.time_s, features.valid, recorded, strict=True):
         moment = live.get(round(float(tick), 4))
@@ -80,10 +85,12 @@ def test_live_gives_at_the_ticks_what_a_recording_gives(rate_hz: float, layers: 
     assert missing > 5
 
 
-def test_between_ticks_a_frame_is_tried_from_the_last_ticks_state() -> None:
+@pytest.mark.parametrize("architecture", [GRU, RESIDUAL_LSTM], ids=["gru", "residual-lstm"])
+def test_between_ticks_a_frame_is_tried_from_the_last_ticks_state(architecture: Architecture) -> None:
     """Against the network run over all ticks so far with that frame behind them, all at once."""
     seen = observations(30.0, 3.0, troubled=False)
-    live = AffectStream(network(), SiteScaling(scaler()), AT_REST)
+    model = network(architecture=architecture)
+    live = AffectStream(model, SiteScaling(scaler()), AT_REST)
     reference = FeatureStream(AT_REST)
     inputs: list[np.ndarray] = []
     tried = 0
@@ -95,7 +102,7 @@ def test_between_ticks_a_frame_is_tried_from_the_last_ticks_state() -> None:
             continue
         now = SiteScaling(scaler()).inputs(reference.now())
         with torch.inference_mode():
-            expected = network()(torch.from_numpy(np.stack([*inputs, now]))[None])[0, -1]
+            expected = model(torch.from_numpy(np.stack([*inputs, now]))[None])[0, -1]
         if moment.affect is not None:
             tried += 1
             assert moment.affect == pytest.approx(expected.tolist(), abs=1e-5)
