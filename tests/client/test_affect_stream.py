@@ -1,6 +1,6 @@
 """Live prediction: at the clock's ticks what a recording gives, between them what the ticks lead to."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +22,15 @@ AT_REST = KnownNeutral(np.zeros(17, np.float32))
 
 GRU = Architecture(hidden_units=16)
 RESIDUAL_LSTM = Architecture(kind="lstm", hidden_units=16, layers=3, residual=True, input_norm=True)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """As in `mien agent watch`."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def network(seed: int = 1, architecture: Architecture = GRU) -> AffectNetwork:

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from mien_client.affect_stream import Moment
@@ -168,6 +169,18 @@ class TestWithoutAFaceProcess:
         assert seen.summary.frames == seen.summary.with_face == len(seen.frames)
         assert seen.summary.predicted == predicted
         assert 0 <= seen.summary.latency_ms(0.5) <= seen.summary.latency_ms(0.99) < 2000
+
+    def test_a_frame_is_predicted_by_one_thread(self, run: Callable[..., Seen], trained_site: Site) -> None:
+        """Several wait for each other where other programs want the cores as well."""
+        threads: set[int] = set()
+        screen = Seen(on_frame=lambda _: threads.add(torch.get_num_threads()))
+        before = torch.get_num_threads()
+        torch.set_num_threads(2)
+        try:
+            run(Camera(5, between=paced), trained_site, screen)
+        finally:
+            torch.set_num_threads(before)
+        assert threads == {1}
 
     def test_a_newer_model_is_taken_up(
         self, run: Callable[..., Seen], trained_site: Site, monkeypatch: pytest.MonkeyPatch
