@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mien_server.rules.names import RuleName, Weighting
+
 if TYPE_CHECKING:
     from mien_server.journal import Event
 
 app = typer.Typer(
     no_args_is_help=True, help="Run the federation's server: certificates, sites, rounds, models."
 )
+
+RULE = "The federated rule"
+"""Where the help lists what belongs to it."""
 
 Dir = Annotated[
     Path,
@@ -163,7 +168,7 @@ def run(
         int | None,
         typer.Option(
             help="Sites that must answer for a round to count.",
-            show_default="more than half of the enrolled",
+            show_default="more than half of the enrolled, or what the rule needs",
         ),
     ] = None,
     deadline: Annotated[
@@ -217,6 +222,95 @@ def run(
     layers: Annotated[
         int | None, typer.Option(help="Layers of the recurrence, one above the other.", show_default="2")
     ] = None,
+    rule: Annotated[
+        RuleName,
+        typer.Option(
+            help="How the sites' updates become the new model. The mean, with or without an optimiser at the "
+            "server (fed…), or a rule that holds out against hostile sites (median and after). "
+            "docs/rules.md tells them apart.",
+            rich_help_panel=RULE,
+        ),
+    ] = "fedavg",
+    weighting: Annotated[
+        Weighting | None,
+        typer.Option(
+            help="fed…: what a site's update counts for in the mean, its frames or as much as any other's.",
+            show_default="frames",
+            rich_help_panel=RULE,
+        ),
+    ] = None,
+    proximal_mu: Annotated[
+        float | None,
+        typer.Option(
+            help="fedprox: how strongly sites are held to the global model while they train; above 0.",
+            show_default="0.01",
+            rich_help_panel=RULE,
+        ),
+    ] = None,
+    server_learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="fedavgm, fedadam, fedyogi, fedadagrad: length of the server's step along the mean update.",
+            show_default="1 for fedavgm, else 0.01",
+            rich_help_panel=RULE,
+        ),
+    ] = None,
+    server_momentum: Annotated[
+        float | None,
+        typer.Option(
+            help="fedavgm: share of its last step that the server takes again, 0 to below 1.",
+            show_default="0.9",
+            rich_help_panel=RULE,
+        ),
+    ] = None,
+    beta_1: Annotated[
+        float | None,
+        typer.Option(
+            help="fedadam, fedyogi: how long the mean update is remembered, 0 to below 1.",
+            show_default="0.9",
+            rich_help_panel=RULE,
+        ),
+    ] = None,
+    beta_2: Annotated[
+        float | None,
+        typer.Option(
+            help="fedadam, fedyogi: how long its square is remembered, 0 to below 1.",
+            show_default="0.99",
+            rich_help_panel=RULE,
+        ),
+    ] = None,
+    tau: Annotated[
+        float | None,
+        typer.Option(
+            help="fedadam, fedyogi, fedadagrad: updates much smaller than this make smaller steps.",
+            show_default="0.001",
+            rich_help_panel=RULE,
+        ),
+    ] = None,
+    trimmed_share: Annotated[
+        float | None,
+        typer.Option(
+            help="trimmed-mean: share of the sites left out at each end, below 0.5.",
+            show_default="0.2",
+            rich_help_panel=RULE,
+        ),
+    ] = None,
+    byzantine_sites: Annotated[
+        int | None,
+        typer.Option(
+            help="krum, multi-krum, bulyan: how many sites may be hostile. For F of them krum and multi-krum "
+            "need 2F+3 sites in a round, bulyan 4F+3.",
+            rich_help_panel=RULE,
+        ),
+    ] = None,
+    selected_sites: Annotated[
+        int | None,
+        typer.Option(
+            help="multi-krum: how many sites' updates are averaged.",
+            show_default="all but the hostile",
+            rich_help_panel=RULE,
+        ),
+    ] = None,
     evaluate: Annotated[
         bool, typer.Option(help="Evaluate every round's model on the sites' held-out recordings.")
     ] = True,
@@ -234,7 +328,7 @@ def run(
     from mien_server.enrolment import read_sites
     from mien_server.folder import open_folder
     from mien_server.logs import interrupt_on_signals
-    from mien_server.run_settings import checked, majority
+    from mien_server.run_settings import checked
     from mien_server.run_watch import run_and_follow
 
     opened = open_folder(folder)
@@ -242,10 +336,23 @@ def run(
     training = TrainingSettings().model_dump() | {
         name: value for name, value in chosen.items() if value is not None
     }
+    numbers = {
+        "weighting": weighting,
+        "proximal_mu": proximal_mu,
+        "server_learning_rate": server_learning_rate,
+        "server_momentum": server_momentum,
+        "beta_1": beta_1,
+        "beta_2": beta_2,
+        "tau": tau,
+        "trimmed_share": trimmed_share,
+        "byzantine_sites": byzantine_sites,
+        "selected_sites": selected_sites,
+    }
+    given = {name: value for name, value in numbers.items() if value is not None}
     settings = checked(
         {
             "rounds": rounds,
-            "quorum": majority(len(read_sites(opened))) if quorum is None else quorum,
+            **({} if quorum is None else {"quorum": quorum}),
             "deadline_s": deadline,
             "wait_s": wait,
             "seed": seed,
@@ -258,7 +365,9 @@ def run(
                 **({"hidden_units": hidden_units} if hidden_units is not None else {}),
                 **({"layers": layers} if layers is not None else {}),
             },
-        }
+            "rule": {"name": rule, **given},
+        },
+        enrolled=len(read_sites(opened)),
     )
     if not settings.architecture.streams:
         typer.echo(
@@ -319,7 +428,8 @@ def _line(event: "Event") -> str:
     """One event for a person."""
     kind = event["event"]
     if kind == "started":
-        return f"run {event['run']}: {event['rounds']} rounds, enrolled: {', '.join(event['enrolled'])}"
+        enrolled = ", ".join(event["enrolled"])
+        return f"run {event['run']}: {event['rounds']} rounds, rule {event['rule']}, enrolled: {enrolled}"
     if kind == "waiting":
         return f"waiting for {event['quorum']} sites; online: {', '.join(event['online']) or 'none'}"
     if kind == "round":

@@ -110,6 +110,13 @@ class Rounds:
             enrolled=sorted(self._enrolled.values()),
         )
         weights = weights_of(build(settings.architecture, settings.seed))
+        if len(self._enrolled) < self._rule.fewest_sites:
+            raise FederationError(
+                f"the rule {settings.rule.name}, as it was set, needs updates of at least "
+                f"{self._rule.fewest_sites} sites in a round but only {len(self._enrolled)} are enrolled "
+                f"({', '.join(sorted(self._enrolled.values())) or 'none'}). Enrol more (mien server enrol), "
+                "or choose another --rule."
+            )
         if len(self._enrolled) < settings.quorum:
             raise FederationError(
                 f"the quorum is {settings.quorum} but only {len(self._enrolled)} sites are enrolled. "

@@ -4,6 +4,7 @@ Enters: the command line of ``mien server run``. Leaves: ``runs/RUN/settings.jso
 """
 
 import datetime as dt
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,8 @@ from mien_common.errors import InputError, SettingsError
 from mien_common.files import make_folder, read_bounded, storage_errors, write_atomic
 from mien_common.messages import TrainingSettings
 from mien_server.folder import ServerFolder
-from mien_server.rules.settings import RuleSettings
+from mien_server.rules.choice import rule_from
+from mien_server.rules.settings import USES, RuleSettings
 
 SETTINGS_FILE: Final = "settings.json"
 SETTINGS_LIMIT_BYTES: Final = 256 * 1024
@@ -49,21 +51,60 @@ def majority(sites: int) -> int:
     return sites // 2 + 1
 
 
-def checked(values: dict[str, object]) -> RunSettings:
+def checked(values: Mapping[str, object], enrolled: int | None = None) -> RunSettings:
     """Settings out of what the operator gave.
+
+    Parameters
+    ----------
+    enrolled : sites that are enrolled. Where it is known, a quorum may be left out: it is their majority
+        then, or what the rule needs, if that is more.
 
     Raises
     ------
     SettingsError
-        One of them is out of range.
+        One of them is out of range, or the deployed server cannot do it.
     """
+    chosen = "quorum" in values or enrolled is None
     try:
-        return RunSettings.model_validate(values)
+        settings = RunSettings.model_validate(
+            values if chosen else {**values, "quorum": majority(enrolled or 0)}
+        )
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         name = str(problem["loc"][-1])
-        option = {"deadline_s": "deadline", "wait_s": "wait"}.get(name, name).replace("_", "-")
-        raise SettingsError(f"--{option}: {problem['msg']}, got {problem['input']!r}") from error
+        option = {"deadline_s": "deadline", "wait_s": "wait", "name": "rule"}.get(name, name)
+        raise SettingsError(
+            f"--{option.replace('_', '-')}: {problem['msg']}, got {problem['input']!r}"
+        ) from error
+    _check_rule(settings.rule)
+    fewest = rule_from(settings.rule).fewest_sites
+    if chosen and settings.quorum < fewest:
+        raise SettingsError(
+            f"--quorum: --rule {settings.rule.name}, as it was set, needs updates of at least {fewest} sites "
+            f"in a round; a quorum of {settings.quorum} lets it go on with fewer. "
+            f"Give --quorum {fewest} or more."
+        )
+    return settings.model_copy(update={"quorum": max(settings.quorum, fewest)})
+
+
+def _check_rule(rule: RuleSettings) -> None:
+    """Raise SettingsError where a run could not do what its operator expects of ``rule``."""
+    if rule.name == "scaffold":
+        raise SettingsError(
+            "--rule: scaffold is for `mien lab compare`. It needs sites that keep a control variate from "
+            "round to round, and the agents keep none. Choose another rule; docs/rules.md tells them apart."
+        )
+    unused = sorted(rule.model_fields_set - {"name"} - USES[rule.name])
+    if unused:
+        users = ", ".join(name for name, numbers in USES.items() if unused[0] in numbers)
+        raise SettingsError(
+            f"--{unused[0].replace('_', '-')}: --rule {rule.name} does not look at it. It is for {users}."
+        )
+    if "byzantine_sites" in USES[rule.name] and not rule.byzantine_sites:
+        raise SettingsError(
+            f"--byzantine-sites: tell {rule.name} how many sites may be hostile, at least 1. If none can be, "
+            "take --rule fedavg."
+        )
 
 
 def create_run(folder: ServerFolder, settings: RunSettings, now: dt.datetime) -> Path:

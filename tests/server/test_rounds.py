@@ -474,3 +474,67 @@ def test_who_was_asked_through_a_superlink_that_died_is_asked_again(world: World
         message for message in world.grid.pushed if message.metadata.message_type == "train"
     ]
     assert len(asked_for_training) == 4, "those who had answered are left in peace"
+
+
+def test_the_journal_names_the_rule(world: World) -> None:
+    world.conduct(rule={"name": "fedadam"})
+    assert world.events("started")[0]["rule"] == "fedadam"
+
+
+def test_a_run_moves_the_weights_by_its_rule(world: World) -> None:
+    """With FedAvgM the second round goes on along the first's way."""
+    final = world.conduct(rounds=2, rule={"name": "fedavgm", "server_momentum": 0.5})
+
+    start = weights_of(build(TINY, 3))
+    first = average(start, 1, sorted(FRAMES))
+    second = average(first, 2, sorted(FRAMES))
+    assert_close(final, {name: array + 0.5 * (first[name] - start[name]) for name, array in second.items()})
+
+
+def test_a_round_that_is_tried_again_moves_the_weights_once(world: World) -> None:
+    """A server's momentum must not count a round that failed."""
+    asked: list[str] = []
+
+    def fail_once(message: Message, site: str) -> RecordDict | Error:
+        asked.append(site)
+        return Error(code=2, reason="not yet") if asked.count(site) < 2 else train_reply(message, site)
+
+    for name in ("site-a", "site-b"):
+        world.site[name].train = fail_once
+
+    final = world.conduct(rule={"name": "fedavgm", "server_momentum": 0.5})
+
+    assert len(world.events("round_failed")) == 1
+    assert_close(final, average(weights_of(build(TINY, 3)), 1, sorted(FRAMES)))
+
+
+@pytest.mark.parametrize(("name", "mu"), [("fedavg", 0.0), ("fedprox", 0.25)])
+def test_sites_are_told_how_strongly_they_are_held(world: World, name: str, mu: float) -> None:
+    world.conduct(rule={"name": name, "proximal_mu": 0.25})
+
+    orders = [unpack(message.content, RoundOrder) for message in world.grid.pushed]
+    assert {order.training.proximal_mu for order in orders} == {mu}
+
+
+def test_one_hostile_site_does_not_move_a_median_run_far(world: World) -> None:
+    def hostile(message: Message, site: str) -> RecordDict:
+        content = train_reply(message, site, frames=10**6)
+        content[ARRAYS] = to_record({name: array * 0 + 5 for name, array in delta_of(site, 1).items()})
+        return content
+
+    world.site["site-b"].train = hostile
+    start = weights_of(build(TINY, 3))
+    moved = world.conduct(quorum=3, rule={"name": "median"})
+
+    for name, array in moved.items():
+        honest = [delta_of(site, 1)[name] for site in ("site-a", "site-c")]
+        assert (array - start[name] <= np.max(honest, axis=0) + 1e-6).all()
+
+
+def test_a_rule_for_more_sites_than_are_enrolled_ends_the_run_at_once(world: World) -> None:
+    with pytest.raises(
+        FederationError,
+        match=r"the rule bulyan.*at least 7 sites.*only 3 are enrolled \(site-a, site-b, site-c\)",
+    ):
+        world.conduct(quorum=3, rule={"name": "bulyan", "byzantine_sites": 1})
+    assert world.grid.pushed == []

@@ -6,7 +6,7 @@ The mean is a running one, so memory does not grow with the number of sites. Wha
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from mien_common.errors import FederationError, UpdateRejectedError
 from mien_common.messages import TrainingSettings
 from mien_common.weights import Weights
 
+from .names import Weighting
 from .rule import Arrays, SiteUpdate, check_fits, in_double, in_single
 from .running_mean import RunningMean
 
@@ -59,7 +60,7 @@ class MeanRule:
     def __init__(
         self,
         step: ServerStep = take_mean,
-        weighting: Literal["frames", "sites"] = "frames",
+        weighting: Weighting = "frames",
         proximal_mu: float | None = None,
     ) -> None:
         self._step = step

@@ -1,28 +1,15 @@
 """Which rule a run uses, and its numbers."""
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .names import RuleName as RuleName
+from .names import Weighting
+
 Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-RuleName = Literal[
-    "fedavg",
-    "fedprox",
-    "fedavgm",
-    "fedadam",
-    "fedyogi",
-    "fedadagrad",
-    "scaffold",
-    "median",
-    "trimmed-mean",
-    "krum",
-    "multi-krum",
-    "bulyan",
-]
-
 
 USES: Final[Mapping[RuleName, frozenset[str]]] = {
     "fedavg": frozenset({"weighting"}),
@@ -47,9 +34,8 @@ class RuleSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: RuleName = "fedavg"
-    weighting: Literal["frames", "sites"] = "frames"
-    """What a site's update counts for in the mean: its frames, or as much as any other's. The robust rules
-    and SCAFFOLD count all sites the same."""
+    weighting: Weighting = "frames"
+    """The robust rules and SCAFFOLD count all sites the same."""
     proximal_mu: Positive = 0.01
     """FedProx: how strongly a site is held to the global weights."""
     server_learning_rate: Positive | None = None
