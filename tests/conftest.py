@@ -1,5 +1,6 @@
 """What all tests share: how they spread over processes, the same random examples in every run."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
+
+# Before anybody imports PyTorch: the tests already run side by side, a process per core, and two threads that
+# wait for each other over tiny networks on a busy machine take ten times as long as one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # No deadline: the machine does other things too.
 settings.register_profile("mien", derandomize=True, deadline=None, database=None)
