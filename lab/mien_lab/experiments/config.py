@@ -50,7 +50,8 @@ class CorpusChoice(_Part):
         "recola", "avec2016", "avec2018", "openface", "py-feat", "csv", "sessions", "puppet", "synthetic"
     ]
     path: Path | None = None
-    """Relative to the configuration's own folder. None for data that are made: puppet, synthetic."""
+    """Relative to the configuration's own folder. Of puppets, where films are kept for the next time; none
+    of synthetic data."""
     features: str | None = None
     """AVEC: which feature set (geometric, appearance, AU, BoVW); others have one."""
     gold_standard: Literal["given", "mean", "weighted"] = "mean"
@@ -59,16 +60,6 @@ class CorpusChoice(_Part):
     """Of data that are made."""
     participants: int | None = Field(default=None, ge=2, le=1000)
     """Of data that are made."""
-
-    @model_validator(mode="after")
-    def _read_or_made(self) -> Self:
-        if self.kind in MADE and self.path is not None:
-            raise ValueError(f"path: {self.kind} data are made, not read. Leave it out.")
-        if self.kind not in MADE and self.path is None:
-            raise ValueError(f"path: is missing. Give the folder of the {self.kind} data.")
-        if self.kind not in MADE and self.participants is not None:
-            raise ValueError(f"participants: only data that are made ({', '.join(MADE)}) can have so many.")
-        return self
 
 
 class Split(_Part):
@@ -231,6 +222,7 @@ def parse_config(text: str, source: str, base: Path) -> Config:
 
 def _misfits(config: Config) -> Iterator[str]:
     """What is possible by itself and not together, each as ``key: sentence``."""
+    yield from _misfits_of_corpus(config.corpus)
     for key, names in (
         ("models", [model.name for model in config.models]),
         ("methods", [method.name for method in config.methods]),
@@ -251,6 +243,16 @@ def _misfits(config: Config) -> Iterator[str]:
             )
     for index, method in enumerate(config.methods):
         yield from _misfits_of_personalisation(config, f"methods[{index}].personalisation", method)
+
+
+def _misfits_of_corpus(corpus: CorpusChoice) -> Iterator[str]:
+    made = corpus.kind in MADE
+    if not made and corpus.path is None:
+        yield f"corpus.path: is missing. Give the folder of the {corpus.kind} data."
+    if corpus.kind == "synthetic" and corpus.path is not None:
+        yield "corpus.path: synthetic data are made from their seed, not read. Leave it out."
+    if not made and corpus.participants is not None:
+        yield f"corpus.participants: only data that are made have it ({', '.join(MADE)}). Leave it out."
 
 
 def _misfits_of_personalisation(config: Config, key: str, method: Method) -> Iterator[str]:

@@ -93,7 +93,7 @@ def test_an_absolute_path_stays(read: Read) -> None:
         ),
         ('"grid"', '2, lag_of = "site"', "ratings.lag_of: a lag per site has to be chosen."),
         (', path = "RECOLA"', "", "corpus.path: is missing. Give the folder of the recola data."),
-        ('"recola"', '"synthetic"', "corpus.path: synthetic data are made, not read. Leave it out."),
+        ('"recola"', '"synthetic"', "corpus.path: synthetic data are made from their seed, not read."),
         ('"RECOLA"', '"RECOLA", participants = 3', "corpus.participants: only data that are made"),
         ('"residual BiLSTM"', '"gru"', "models[1].name: 'gru' is too much like 'GRU'. Rename one of them."),
         ('"FedProx"', '"centralised"', "methods[1].name: 'centralised' is too much like 'centralised'."),
