@@ -4,15 +4,18 @@ Enters: a reader's recordings. Leaves: a :class:`~mien_lab.corpora.corpus.Corpus
 file and the field that is wrong.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from mien_common.errors import FeatureFileError, InputError, RatingsError
 
 from .corpus import Corpus, Partition, RatedRecording
+
+_SAME_RATE: Final = 0.01
 
 
 def admit(
@@ -82,8 +85,25 @@ def require_same_channels(
     )
 
 
+def require_same_rate(first_path: Path, first_hz: float, path: Path, rate_hz: float) -> None:
+    """Raise FeatureFileError where two files have frames at two rates."""
+    if abs(rate_hz - first_hz) > _SAME_RATE * first_hz:
+        raise FeatureFileError(
+            f"{path} has {rate_hz:g} rows a second and {first_path} {first_hz:g}. "
+            "All recordings of a corpus need one rate."
+        )
+
+
 def in_one_note(notes: Sequence[str], limit: int = 6) -> str:
-    """What was said of single recordings, in one sentence each, shortened."""
-    said = list(dict.fromkeys(notes))
-    more = f"; and {len(said) - limit} more" if len(said) > limit else ""
-    return "; ".join(said[:limit]) + more
+    """What was said of single recordings (``NAME: …``), the same of several said once, in one line."""
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for note in notes:
+        name, colon, said = note.partition(": ")
+        names[said if colon else note] += [name] if colon else []
+    lines = [f"{said} ({_listed(who)})" if who else said for said, who in names.items()]
+    more = f"; and {len(lines) - limit} more" if len(lines) > limit else ""
+    return "; ".join(lines[:limit]) + more
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f", … {len(names)} recordings" if len(names) > 3 else "")

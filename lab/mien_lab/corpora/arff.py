@@ -10,7 +10,7 @@ from typing import Final
 
 from mien_common.errors import InputError
 
-from .delimited import table_from_rows
+from .delimited import Layout, table_from_rows
 from .table import Table
 
 _LONGEST_HEADER: Final = 4 * 1024 * 1024
@@ -37,16 +37,15 @@ def parse_arff(path: Path, content: bytes) -> Table:
     names, words = _attributes(path, content[: found.start()])
     rows = content[found.end() :].lstrip(b"\r\n")
     first_line = content.count(b"\n", 0, len(content) - len(rows)) + 1
-    if rows.lstrip().startswith(b"{"):
-        raise InputError(
-            f"{path}, line {first_line}: sparse rows ({{index value, …}}). Save it as a dense ARFF file."
-        )
     if b"%" in rows:
-        rows = b"".join(line for line in rows.splitlines(keepends=True) if not line.lstrip().startswith(b"%"))
-    head = rows.split(b"\n", 1)[0]
+        lines = rows.split(b"\n")  # emptied and not taken out, so that line numbers stay right
+        rows = b"\n".join(b"" if line.lstrip().startswith(b"%") else line for line in lines)
+    head = rows.lstrip().split(b"\n", 1)[0]
+    if head.startswith(b"{"):
+        raise InputError(f"{path} has sparse rows ({{index value, …}}). Save it as a dense ARFF file.")
     separator = "," if b"," in head or b"\t" not in head else "\t"
     quote = '"' if b'"' in head else "'"
-    return table_from_rows(path, rows, names, separator, first_line=first_line, words=words, quote=quote)
+    return table_from_rows(Layout(path, names, separator, first_line, words, quote), rows)
 
 
 def _attributes(path: Path, header: bytes) -> tuple[tuple[str, ...], frozenset[str]]:

@@ -21,7 +21,7 @@ import numpy as np
 from mien_common.errors import FeatureFileError, RatingsError, SettingsError
 from mien_common.schema import TARGETS
 
-from .admission import admit, in_one_note, require_same_channels
+from .admission import admit, in_one_note, require_same_channels, require_same_rate
 from .corpus import Corpus, Partition, RatedRecording
 from .folders import entry, find_folder
 from .pairing import Rated, measured_from, pair
@@ -136,7 +136,7 @@ def _read(
             raise FeatureFileError(f"{folder} holds no features of recording {each}, which is rated.")
     unrated = sorted({each for files in sets for each in files} - set(rated), key=_order)
     if unrated:
-        notes.append(f"{len(unrated)} recordings have no ratings and are left out ({unrated[0]}, …)")
+        notes.extend(f"{each}: no ratings, left out" for each in unrated)
     recordings: list[RatedRecording] = []
     partitions: dict[str, Partition] = {}
     first: Series | None = None
@@ -146,6 +146,7 @@ def _read(
         if first is None:
             first, rate_hz = series, rate_of(series)
         require_same_channels(first.path, first.columns, series.path, series.columns)
+        require_same_rate(first.path, rate_hz, series.path, rate_of(series))
         given = Rated((), None)
         if each in raters[0]:
             given = read_raters(raters[0][each], raters[1][each], notes.append)
@@ -171,7 +172,8 @@ def _features(paths: Sequence[Path], note: Note) -> Series:
     if len(parts) == 1:
         return parts[0]
     rate_hz = rate_of(parts[0])
-    clock_s = common_frames(parts, rate_hz, note, _LONGEST_WINDOW_S) / rate_hz
+    # What is cut here is cut, and noted, against the ratings again.
+    clock_s = common_frames(parts, rate_hz, lambda _said: None, _LONGEST_WINDOW_S) / rate_hz
     values = np.concatenate([on_clock(part, clock_s, 1.75 / rate_hz) for part in parts], axis=1)
     names = tuple(f"{part.path.parent.name}: {column}" for part in parts for column in part.columns)
     return Series(parts[0].path, clock_s, names, values.astype(np.float64))

@@ -14,7 +14,7 @@ import numpy as np
 
 from mien_common.errors import FeatureFileError, InputError
 
-from .admission import admit, in_one_note, require_same_channels
+from .admission import admit, in_one_note, require_same_channels, require_same_rate
 from .corpus import Corpus, RatedRecording
 from .folders import require_folder
 from .pairing import Measured, measured_from, pair
@@ -26,7 +26,6 @@ from .timeline import Series, rate_of, series_from
 FEATURES_END: Final = ".features.csv"
 RATINGS_END: Final = ".ratings.csv"
 _VALID: Final = "valid"
-_SAME_RATE: Final = 0.01
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def read_csv(path: Path) -> Corpus:
     recordings: list[RatedRecording] = []
     partitions = {}
     for file in files:
-        name = str(file.relative_to(path)).removesuffix(FEATURES_END)
+        name = file.relative_to(path).as_posix().removesuffix(FEATURES_END)
         person = person_of(people, name, path / PARTICIPANTS_FILE)
         measured, channels = _measured(file, notes)
         schema = schema or _Schema(file, channels, rate_of(measured.series))
@@ -93,9 +92,4 @@ def _measured(file: Path, notes: list[str]) -> tuple[Measured, tuple[str, ...]]:
 
 def _require_same(schema: _Schema, file: Path, series: Series) -> None:
     require_same_channels(schema.path, schema.channels, file, series.columns)
-    rate_hz = rate_of(series)
-    if abs(rate_hz - schema.rate_hz) > _SAME_RATE * schema.rate_hz:
-        raise FeatureFileError(
-            f"{file} has {rate_hz:g} rows a second and {schema.path} {schema.rate_hz:g}. "
-            "All recordings of a corpus need one rate."
-        )
+    require_same_rate(schema.path, schema.rate_hz, file, rate_of(series))

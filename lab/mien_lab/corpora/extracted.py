@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mien_client.feature_files import Extractor, features_from_file, is_feature_file
 from mien_client.features import MODEL_CHANNELS
@@ -23,6 +24,7 @@ from .folders import require_folder
 from .pairing import check_ratings
 from .participants_file import PARTICIPANTS_FILE, person_of, read_participants
 from .rating_file import read_rating_file
+from .timeline import Note, Series
 
 RATINGS_END: Final = ".ratings.csv"
 RATINGS_FOLDER: Final = "ratings"
@@ -47,9 +49,9 @@ def read_extracted(path: Path, extractor: Extractor) -> Corpus:
         The folder holds none, one is another extractor's, ratings are missing, or a file is damaged; the
         message names it.
     """
-    found = _find(path, extractor)
-    people = read_participants(path)
     notes: list[str] = []
+    found = _find(path, extractor, notes.append)
+    people = read_participants(path)
     partitions: dict[str, Partition] = {}
     recordings = []
     for each in found:
@@ -67,13 +69,16 @@ def read_extracted(path: Path, extractor: Extractor) -> Corpus:
     )
 
 
-def _find(path: Path, extractor: Extractor) -> list[_Found]:
+def _find(path: Path, extractor: Extractor, note: Note) -> list[_Found]:
     require_folder(path)
     found = []
     for file in sorted(path.rglob("*.csv")):
         inside = file.relative_to(path)
         own = inside.parts[0] != RATINGS_FOLDER and not file.name.endswith(RATINGS_END)
-        if not own or file.name == PARTICIPANTS_FILE or not is_feature_file(file):
+        if not own or file.name == PARTICIPANTS_FILE:
+            continue
+        if not is_feature_file(file):
+            note(f"{inside}: no extractor's file, left out")
             continue
         name = inside.with_suffix("").as_posix()
         beside = file.with_name(file.stem + RATINGS_END)
@@ -95,20 +100,9 @@ def _recording(found: _Found, participant: str, extractor: Extractor, notes: lis
             "Their numbers have different scales; keep them in two folders."
         )
     rated = read_rating_file(found.ratings, notes.append)
-    traces = []
     for part in rated.parts:
         check_ratings(part)
-        # The agent's own interpolation; it takes pairs, and a rater's trace is put in as both.
-        columns = [
-            on_clock(
-                Ratings(part.time_s[known], np.repeat(column[known, None], 2, axis=1)),
-                features.time_s,
-                found.ratings,
-            )[:, 0]
-            for column in part.values.T
-            for known in [np.isfinite(column)]
-        ]
-        traces.append(np.stack(columns))
+    ratings = np.stack([_on_agents_clock(part, features.time_s) for part in rated.parts], axis=-1)
     values = np.where(MODEL_CHANNELS, features.values, np.float32(np.nan)).astype(np.float32)
     return RatedRecording(
         found.name,
@@ -116,7 +110,20 @@ def _recording(found: _Found, participant: str, extractor: Extractor, notes: lis
         values,
         features.valid,
         rated.raters,
-        np.stack(traces, axis=-1).astype(np.float32),
+        ratings,
         None,
         found.features,
     )
+
+
+def _on_agents_clock(part: Series, clock: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(raters, frames) each rater's trace as the agent interpolates ratings.
+
+    The agent's function takes pairs of valence and arousal; a rater's trace is given to it as both.
+    """
+    traces = []
+    for column in part.values.T:
+        known = np.isfinite(column)
+        given = Ratings(part.time_s[known], np.repeat(column[known, None], 2, axis=1))
+        traces.append(on_clock(given, clock, part.path)[:, 0])
+    return np.stack(traces)

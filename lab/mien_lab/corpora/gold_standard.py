@@ -93,7 +93,7 @@ def weighted_mean(ratings: Trace) -> Trace:
     where every rater rated every frame this is "rater mean − file mean + weighted mean". Ringeval et al.,
     AVEC 2018, as in its baseline scripts (``GSCreation.py``; AVEC 2016's ``run_gold_standard.m``,
     github.com/AudioVisualEmotionChallenge/AVEC2018). Frames that a rater left out are left out of its mean
-    and its CCCs, and a rater who drops out makes no step in the trace.
+    and its CCCs; as each is about its own mean, one who drops out makes a smaller step than in a plain mean.
 
     Parameters
     ----------

@@ -11,7 +11,6 @@ from mien_lab.experiments.config import CorpusChoice
 
 from .corpus import Corpus
 
-_MADE: Final = ("puppet", "synthetic")
 _WITH_FEATURE_SETS: Final = ("avec2016", "avec2018", "recola")
 _CACHE: Final = "made-data"
 
@@ -22,18 +21,18 @@ def open_corpus(choice: CorpusChoice, base: Path, *, cache: Path | None = None) 
     Parameters
     ----------
     base : folder of the configuration, from which ``choice.path`` is seen.
-    cache : folder in which made data are kept for the next time; ``choice.path``, else ``made-data`` in
-        ``base``, when None.
+    cache : folder in which made data are kept for the next time; ``made-data`` in ``base`` when None.
 
     Raises
     ------
     SettingsError
-        ``choice`` lacks a value that its kind needs, or has one it does not know.
+        ``choice`` names a set of features that its kind does not have.
     InputError
         The data cannot be used; the message names the file and the field.
     """
-    _require_fitting(choice)
-    path = base / choice.path if choice.path is not None else base / _CACHE
+    if choice.features is not None and choice.kind not in _WITH_FEATURE_SETS:
+        raise SettingsError(f"corpus.features: {choice.kind} has one set of features. Leave it out.")
+    path = base / (choice.path or _CACHE)  # made data have no path, all others one: CorpusChoice sees to it
     match choice.kind:
         case "recola":
             from .recola import read_recola
@@ -67,12 +66,3 @@ def open_corpus(choice: CorpusChoice, base: Path, *, cache: Path | None = None) 
             from .synthetic import make_synthetic
 
             return make_synthetic(seed=choice.seed, participants=choice.participants or 20)
-
-
-def _require_fitting(choice: CorpusChoice) -> None:
-    if choice.kind not in _MADE and choice.path is None:
-        raise SettingsError(f"corpus.path is missing: the folder of the {choice.kind} data.")
-    if choice.kind not in _MADE and choice.participants is not None:
-        raise SettingsError(f"corpus.participants: only data that are made have it ({', '.join(_MADE)}).")
-    if choice.kind not in _WITH_FEATURE_SETS and choice.features is not None:
-        raise SettingsError(f"corpus.features: {choice.kind} has one set of features. Leave it out.")

@@ -46,7 +46,7 @@ def read_recola(path: Path, features: str | None = None) -> Corpus:
             f"{folder} holds no features of participant {name}, who is in {valence[name]}."
         )
     for name in missing_in(valence, files):
-        notes.append(f"{name} has features and no ratings, and is left out")
+        notes.append(f"{name}: features and no ratings, left out")
     recordings: list[RatedRecording] = []
     first: Series | None = None
     for name in sorted(valence):

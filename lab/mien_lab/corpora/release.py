@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from mien_common.errors import RatingsError
+from mien_common.errors import FeatureFileError, RatingsError
 from mien_common.schema import TARGETS
 
 from .folders import entry
@@ -14,11 +14,12 @@ from .timeline import Note, Series, series_from
 
 RATE_HZ: Final = 25.0
 """Of RECOLA's ratings and video (Ringeval et al., 2013)."""
-_NOT_TRACES: Final = ("class", "name", "instance_name")
+_NAMES: Final = ("name", "instance_name")
+_NOT_TRACES: Final = ("class", *_NAMES)
 
 
 def files_by_name(folder: Path) -> dict[str, Path]:
-    """The tables in a folder, by their names without ending; of ``.arff`` and ``.csv`` the first is taken."""
+    """The tables in a folder, by their names without ending; where there are both, the ``.arff``."""
     found = sorted((path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES), reverse=True)
     return {path.stem: path for path in found if path.is_file() and path.name[0] != "."}
 
@@ -89,10 +90,8 @@ def features_series(path: Path, note: Note, *, time_first: bool) -> Series:
     InputError
         The file is damaged, or holds several recordings.
     """
-    from mien_common.errors import FeatureFileError
-
     table = read_table(path)
-    several = [words for words in table.words.values() if len(words) > 1]
+    several = [words for name, words in table.words.items() if name.lower() in _NAMES and len(words) > 1]
     if several:
         raise FeatureFileError(
             f"{path} holds several recordings ({', '.join(several[0][:3])}, …). Give a file per recording."

@@ -48,7 +48,7 @@ def read_sessions(path: Path, note: str = "") -> Corpus:
             session = read_session(each)
             record, prefix = session.record, f"{site}/" if len(sites) > 1 else ""
             if session.ratings is None:
-                notes.append(f"{prefix}{record.id} has no ratings and is left out")
+                notes.append(f"{prefix}{record.id}: no ratings, left out")
                 continue
             extractors.setdefault(record.features_from, record.id)
             values = np.where(MODEL_CHANNELS, session.features.values, np.float32(np.nan))

@@ -68,7 +68,7 @@ def series_from(
     found = [names.index(name) for name in TIME_NAMES if name in names]
     others = [column for column, name in enumerate(names) if name not in leave_out]
     if not found and timeless_hz is not None:
-        note(f"{table.path.name} has no time column: taken as {timeless_hz:g} rows a second")
+        note(f"{table.path.name}: no time column, taken as {timeless_hz:g} rows a second")
         columns = tuple(table.columns[column] for column in others)
         return Series(
             table.path, np.arange(len(table.values)) / timeless_hz, columns, table.values[:, others]
@@ -88,7 +88,7 @@ def series_from(
         )
     first = np.concatenate([[True], steps > 0])
     if not first.all():
-        note(f"{table.path}: of rows with the same time the first is taken ({int((~first).sum())} left out)")
+        note(f"{table.path.name}: of rows with the same time the first is taken, {np.sum(~first)} left out")
     others.remove(place)
     if not others:
         raise InputError(f"{table.path} has no column but {table.columns[place]}.")
@@ -120,6 +120,10 @@ def common_frames(
 ) -> NDArray[np.int64]:
     """The numbers of the clock's frames, frame 0 at 0 s, during which every part lasts.
 
+    Parameters
+    ----------
+    parts : the features first, then the ratings.
+
     Raises
     ------
     InputError
@@ -127,19 +131,17 @@ def common_frames(
     """
     starts = np.array([part.time_s[0] for part in parts])
     ends = np.array([part.time_s[-1] for part in parts])
-    for times, what in ((starts, "begins at"), (ends, "ends at")):
+    for times, what in ((starts, "begin"), (ends, "end")):
         low, high = int(np.argmin(times)), int(np.argmax(times))
         apart = times[high] - times[low]
         if apart > longest_cut_s + ON_TIME_S:
             raise InputError(
-                f"{parts[low].path} {what} {times[low]:g} s and {parts[high].path} at {times[high]:g} s. "
+                f"{parts[low].path} {what}s at {times[low]:g} s and {parts[high].path} at {times[high]:g} s. "
                 f"Up to {longest_cut_s:g} s is cut; do the two belong to one recording?"
             )
         if apart > ON_TIME_S:
-            note(
-                f"{apart:.2f} s cut, as {parts[low].path.name} {what} {times[low]:g} s "
-                f"and another at {times[high]:g} s"
-            )
+            one, other = ("features" if place == 0 else "ratings" for place in (low, high))
+            note(f"cut, as {one} {what} at {times[low]:g} s and {other} at {times[high]:g} s")
     first = int(np.ceil((starts.max() - ON_TIME_S) * rate_hz))
     last = int(np.floor((ends.min() + ON_TIME_S) * rate_hz))
     if last - first < 1:
