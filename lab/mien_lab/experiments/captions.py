@@ -50,7 +50,10 @@ def about(config: Config, summaries: Sequence[Summary], note: str, partial: str 
     ]
     missing = {one.undefined for one in summaries} - {(0, 0)}
     if missing:
-        sentences.append("People whose ratings allow no CCC are counted, and left out of the means.")
+        sentences.append(
+            "Under the number of people: of how many a CCC of valence, of arousal is defined; the others are "
+            "left out of the means."
+        )
     return tuple(sentences)
 
 
@@ -58,13 +61,13 @@ def how_to_read(summaries: Sequence[Summary]) -> tuple[str, ...]:
     """What mean, spread, interval, worst site and bold mean in the table."""
     seeds = max((one.estimates[rule, TARGETS[0]].seeds for one in summaries for rule in RULES), default=0)
     spread = (
-        "± sample standard deviation over seeds of the CCC over the test recordings of all folds"
+        "Mean ± sample standard deviation over seeds of the CCC over the test recordings of all folds"
         if seeds > 1
-        else "one seed, so no spread over seeds"
+        else "One seed, so no spread over seeds"
     )
     return (
         "CCC by two rules: the mean of the recordings' CCCs, and one CCC over all their frames pooled.",
-        f"Mean over seeds {spread}; in brackets a {CONFIDENCE:.0%} BCa bootstrap interval over people "
+        f"{spread}; in brackets a {CONFIDENCE:.0%} BCa bootstrap interval over people "
         f"({RESAMPLES:,} resamples, seeds averaged).",
         "Worst site: lowest mean CCC of a site's test recordings, of a person's where no site has the test "
         "people.",

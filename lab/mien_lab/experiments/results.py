@@ -79,7 +79,7 @@ class _Document(_Part):
     seconds: float
     device: str
     rule: str
-    points_hz: float | None
+    points_hz: float | None = Field(gt=0)
     traces_sha256: str
 
 

@@ -60,7 +60,7 @@ def ccc_table(
     best = {target: surely_best(summaries, tests, target) for target in TARGETS}
     rows = []
     for one in summaries:
-        cells = [Cell(one.contender.model), Cell(one.contender.method), Cell(_persons(one))]
+        cells = [Cell(one.contender.model), Cell(one.contender.method), Cell(str(one.persons), _defined(one))]
         for target in TARGETS:
             for rule in RULES:
                 bold = rule == "mean_over_recordings" and best[target] is one.contender
@@ -110,7 +110,7 @@ def tests_table(
         caption=(
             *about(config, summaries, note, partial),
             "Each person's CCC (mean over their recordings and over seeds) under b minus that under a.",
-            "Sign flips: permutation test of the mean difference. Wilcoxon: signed-rank test. Both two-sided.",
+            "Sign flips: permutation test of the mean difference; Wilcoxon: signed-rank test; two-sided.",
             "r: matched-pairs rank-biserial correlation, −1 (everyone loses by b) to 1 (everyone gains).",
             f"Holm: adjusted over all pairs on that target with a p value; bold below {LEVEL:g}.",
             *(f"{UNKNOWN}: no test, {reason}." for reason in reasons),
@@ -188,11 +188,11 @@ def _estimate_cell(found: Estimate, bold: bool) -> Cell:
     return Cell(mean, f"[{number(interval.low)}, {number(interval.high)}]" if known else "", bold)
 
 
-def _persons(one: Summary) -> str:
-    defined = sorted({one.persons - missing for missing in one.undefined})
-    if defined == [one.persons]:
-        return str(one.persons)
-    return f"{'–'.join(map(str, defined))} of {one.persons}"
+def _defined(one: Summary) -> str:
+    """Of how many people a CCC of valence, of arousal is defined; nothing where of all."""
+    if not any(one.undefined):
+        return ""
+    return f"(CCC: {', '.join(str(one.persons - missing) for missing in one.undefined)})"
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

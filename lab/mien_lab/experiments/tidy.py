@@ -1,8 +1,9 @@
 """Results as CSV files that open in pandas, R and a spreadsheet: one row per thing, one name per column.
 
 Enters: scored runs, summaries and tests. Leaves: the content of ``runs.csv``, ``recordings.csv``,
-``rounds.csv``, ``differences.csv``, ``table.csv`` and ``tests.csv``. What is not known is an empty cell, with the reason in a column of its own; numbers have
-all their digits; rows are in one order however the runs were made. ``docs/results.md`` tells every column.
+``rounds.csv``, ``differences.csv``, ``table.csv`` and ``tests.csv``. What is not known is an empty cell, with
+the reason in a column of its own; numbers have all their digits; rows are in one order however the runs were
+made. ``docs/results.md`` tells every column.
 """
 
 import csv
