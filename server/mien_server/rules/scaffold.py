@@ -6,7 +6,7 @@ server's control variate c, by which the sites correct their gradients in the ne
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ class _Round:
     weights: Weights
     deltas: RunningMean
     control_deltas: RunningMean
-    sites: int = 0
+    sites: set[str] = field(default_factory=set)
 
 
 class Scaffold:
@@ -38,12 +38,13 @@ class Scaffold:
     Parameters
     ----------
     learning_rate : η_g, the server's.
-    sites : N, how many there are in the federation; None where every round has all of them.
+    sites : N, how many there are in the federation; None where every round has all of them, which is checked.
     """
 
     def __init__(self, learning_rate: float = 1.0, sites: int | None = None) -> None:
         self._learning_rate = learning_rate
         self._sites = sites
+        self._everybody: set[str] | None = None
         self._control: Arrays | None = None
         self._round: _Round | None = None
 
@@ -88,18 +89,14 @@ class Scaffold:
         check_fits(update, begun.weights, update.control_delta, "change of control variate")
         begun.deltas.add(update.delta, 1)
         begun.control_deltas.add(update.control_delta, 1)
-        begun.sites += 1
+        begun.sites.add(update.site)
 
     def finish(self) -> Weights:
         """Both of the server's steps."""
         begun = self._begun()
         if not begun.sites:
             raise FederationError(f"round {begun.number}: no site's update to average")
-        everybody = begun.sites if self._sites is None else self._sites
-        if begun.sites > everybody:
-            raise FederationError(
-                f"round {begun.number}: {begun.sites} sites answered in a federation of {everybody}"
-            )
+        everybody = self._count(begun)
         what = f"round {begun.number}"
         delta, control_delta = begun.deltas.mean(), begun.control_deltas.mean()
         new = {
@@ -107,12 +104,12 @@ class Scaffold:
             for name, array in in_double(begun.weights).items()
         }
         control = {
-            name: array + begun.sites / everybody * control_delta[name]
+            name: array + len(begun.sites) / everybody * control_delta[name]
             for name, array in (self._control or {}).items()
         }
         weights = in_single(new, what)
         in_single(control, what)
-        self._control, self._round = control, None
+        self._control, self._everybody, self._round = control, begun.sites, None
         return weights
 
     def state(self) -> Arrays:
@@ -122,6 +119,21 @@ class Scaffold:
     def restore(self, state: Mapping[str, NDArray[np.float64]]) -> None:
         """c."""
         self._control = {name.removeprefix(_STATE): array.astype(np.float64) for name, array in state.items()}
+
+    def _count(self, begun: _Round) -> int:
+        """N, of which the sites of a round are a part."""
+        if self._sites is None:
+            if self._everybody not in (None, begun.sites):
+                raise FederationError(
+                    f"round {begun.number}: SCAFFOLD must be told how many sites there are, since not all "
+                    "take part in every round"
+                )
+            return len(begun.sites)
+        if len(begun.sites) > self._sites:
+            raise FederationError(
+                f"round {begun.number}: {len(begun.sites)} sites answered in a federation of {self._sites}"
+            )
+        return self._sites
 
     def _begun(self) -> _Round:
         if self._round is None:

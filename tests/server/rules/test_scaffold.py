@@ -132,3 +132,18 @@ def test_more_answers_than_sites_are_refused() -> None:
         rule.add(SiteUpdate(site, {"w": np.ones(1, np.float32)}, 1, {"w": np.ones(1, np.float32)}))
     with pytest.raises(FederationError, match="2 sites answered in a federation of 1"):
         rule.finish()
+
+
+def test_who_says_that_all_take_part_is_held_to_it() -> None:
+    """A part of the sites, taken for all, would move the control variate too far, and nobody would see it."""
+    rule, weights = rule_from(SETTINGS), {"w": np.zeros(1, np.float32)}
+    one: Weights = {"w": np.ones(1, np.float32)}
+    rule.begin(weights, 1)
+    for site in ("lab-1", "lab-2"):
+        rule.add(SiteUpdate(site, one, 1, one))
+    rule.finish()
+    rule.begin(weights, 2)
+    rule.add(SiteUpdate("lab-1", one, 1, one))
+
+    with pytest.raises(FederationError, match="round 2: SCAFFOLD must be told how many sites there are"):
+        rule.finish()
