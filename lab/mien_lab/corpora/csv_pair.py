@@ -18,7 +18,7 @@ from .admission import admit, in_one_note, require_same_channels, require_same_r
 from .corpus import Corpus, RatedRecording
 from .folders import require_folder
 from .pairing import Measured, measured_from, pair
-from .participants_file import PARTICIPANTS_FILE, person_of, read_participants
+from .participants_file import PARTICIPANTS_FILE, person_of, read_participants, require_all_there
 from .rating_file import read_rating_file
 from .table import read_table
 from .timeline import Series, rate_of, series_from
@@ -51,18 +51,22 @@ def read_csv(path: Path) -> Corpus:
         raise InputError(
             f"{path} holds no NAME{FEATURES_END}. Looked for NAME{FEATURES_END} and NAME{RATINGS_END}."
         )
+    orphans = [each for each in sorted(path.rglob(f"*{RATINGS_END}")) if not _other(each).is_file()]
+    if orphans:
+        raise InputError(f"{orphans[0]} has no features: {_other(orphans[0])} is not there.")
     people = read_participants(path)
+    names = [file.relative_to(path).as_posix().removesuffix(FEATURES_END) for file in files]
+    require_all_there(people, names, path / PARTICIPANTS_FILE)
     notes: list[str] = []
     schema: _Schema | None = None
     recordings: list[RatedRecording] = []
     partitions = {}
-    for file in files:
-        name = file.relative_to(path).as_posix().removesuffix(FEATURES_END)
+    for name, file in zip(names, files, strict=True):
         person = person_of(people, name, path / PARTICIPANTS_FILE)
         measured, channels = _measured(file, notes)
         schema = schema or _Schema(file, channels, rate_of(measured.series))
         _require_same(schema, file, measured.series)
-        ratings = file.with_name(file.name.removesuffix(FEATURES_END) + RATINGS_END)
+        ratings = _other(file)
         if not ratings.is_file():
             raise InputError(f"{file} has no ratings: {ratings} is not there.")
         rated = read_rating_file(ratings, notes.append)
@@ -74,6 +78,13 @@ def read_csv(path: Path) -> Corpus:
     return admit(
         path.name, schema.channels, schema.rate_hz, recordings, partitions=partitions, note=in_one_note(notes)
     )
+
+
+def _other(file: Path) -> Path:
+    """The ratings of features, or the features of ratings."""
+    if file.name.endswith(FEATURES_END):
+        return file.with_name(file.name.removesuffix(FEATURES_END) + RATINGS_END)
+    return file.with_name(file.name.removesuffix(RATINGS_END) + FEATURES_END)
 
 
 def _measured(file: Path, notes: list[str]) -> tuple[Measured, tuple[str, ...]]:

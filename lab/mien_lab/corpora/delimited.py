@@ -112,7 +112,7 @@ def _at_once(layout: Layout, rows: bytes) -> tuple[NDArray[np.float64], dict[str
     types = {
         str(place): pa.string() if names[place] in layout.words else pa.float64() for place in layout.kept
     }
-    if not rows.strip():
+    if not rows or rows.isspace():
         return np.empty((0, len(types))), {}
     table = pa_csv.read_csv(
         pa.BufferReader(rows),

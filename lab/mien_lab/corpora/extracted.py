@@ -22,7 +22,7 @@ from .admission import admit, in_one_note
 from .corpus import Corpus, Partition, RatedRecording
 from .folders import require_folder
 from .pairing import check_ratings
-from .participants_file import PARTICIPANTS_FILE, person_of, read_participants
+from .participants_file import PARTICIPANTS_FILE, person_of, read_participants, require_all_there
 from .rating_file import read_rating_file
 from .timeline import Note, Series
 
@@ -52,6 +52,7 @@ def read_extracted(path: Path, extractor: Extractor) -> Corpus:
     notes: list[str] = []
     found = _find(path, extractor, notes.append)
     people = read_participants(path)
+    require_all_there(people, [each.name for each in found], path / PARTICIPANTS_FILE)
     partitions: dict[str, Partition] = {}
     recordings = []
     for each in found:
@@ -81,15 +82,22 @@ def _find(path: Path, extractor: Extractor, note: Note) -> list[_Found]:
             note(f"{inside}: no extractor's file, left out")
             continue
         name = inside.with_suffix("").as_posix()
-        beside = file.with_name(file.stem + RATINGS_END)
-        apart = path / RATINGS_FOLDER / inside
+        beside, apart = _places(path, file)
         ratings = next((each for each in (beside, apart) if each.is_file()), None)
         if ratings is None:
             raise InputError(f"{file} has no ratings: neither {beside} nor {apart} is there.")
         found.append(_Found(name, file, ratings))
+    used = {place for each in found for place in _places(path, each.features)}
+    for ratings in sorted({*path.rglob(f"*{RATINGS_END}"), *(path / RATINGS_FOLDER).rglob("*.csv")} - used):
+        raise InputError(f"{ratings} has no features: no file of {extractor} is called so.")
     if not found:
         raise InputError(f"{path} holds no CSV file of {extractor}: looked for NAME.csv with its columns.")
     return found
+
+
+def _places(path: Path, file: Path) -> tuple[Path, Path]:
+    """Where the ratings of a feature file may be."""
+    return file.with_name(file.stem + RATINGS_END), path / RATINGS_FOLDER / file.relative_to(path)
 
 
 def _recording(found: _Found, participant: str, extractor: Extractor, notes: list[str]) -> RatedRecording:

@@ -4,7 +4,7 @@ Enters: a corpus's folder. Leaves: a participant, and perhaps a partition, for e
 """
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, get_args
@@ -68,6 +68,13 @@ def _person(where: str, cells: list[str], columns: int) -> tuple[str, Person]:
     if said and said not in _PARTITIONS:
         raise InputError(f"{where}, column partition: {cells[2]!r} is not train, dev or test.")
     return cells[0], Person(cells[1], _PARTITIONS.get(said))
+
+
+def require_all_there(people: Mapping[str, Person] | None, names: Collection[str], manifest: Path) -> None:
+    """Raise InputError where ``participants.csv`` names a recording that has no features."""
+    for recording in people or ():
+        if recording not in names:
+            raise InputError(f"{manifest} names the recording {recording}, and there are no features of it.")
 
 
 def person_of(people: Mapping[str, Person] | None, recording: str, manifest: Path) -> Person:

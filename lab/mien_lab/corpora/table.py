@@ -62,7 +62,7 @@ def content_of(path: Path) -> bytes:
     if path.stat().st_size > LARGEST_BYTES:
         raise InputError(f"{path} is larger than {LARGEST_BYTES >> 20} MiB. Give one file per recording.")
     content = read_bounded(path, LARGEST_BYTES).removeprefix(b"\xef\xbb\xbf")
-    if not content.strip():
+    if not content or content.isspace():
         raise InputError(f"{path} is empty.")
     if b"\0" in content[:4096]:
         raise InputError(f"{path} is not a text file. Save it as CSV in UTF-8.")

@@ -158,17 +158,20 @@ def on_clock(series: Series, clock_s: NDArray[np.float64], longest_step_s: float
     ``longest_step_s``.
     """
     time_s, values = series.time_s, series.values
-    right = np.clip(np.searchsorted(time_s, clock_s), 1, len(time_s) - 1) if len(time_s) > 1 else 0
-    right = np.broadcast_to(right, clock_s.shape)
+    right = np.clip(np.searchsorted(time_s, clock_s), min(1, len(time_s) - 1), len(time_s) - 1)
     left = np.maximum(right - 1, 0)
-    step = time_s[right] - time_s[left]
-    share = np.divide(clock_s - time_s[left], step, out=np.zeros_like(clock_s), where=step > 0)
-    result: NDArray[np.float64] = values[left] * (1 - share)[:, None] + values[right] * share[:, None]
-    result[(step > longest_step_s) | (share < 0) | (share > 1)] = np.nan
-    for place in (left, right):
-        exact = np.abs(time_s[place] - clock_s) <= ON_TIME_S
-        result[exact] = values[place[exact]]
-    return result.astype(np.float32)
+    nearest = np.where(clock_s - time_s[left] < time_s[right] - clock_s, left, right)
+    exact = np.abs(time_s[nearest] - clock_s) <= ON_TIME_S
+    result = values[nearest].astype(np.float32)
+    between = ~exact
+    if between.any():  # seldom: releases have a row at each frame
+        left, right, at = left[between], right[between], clock_s[between]
+        step = time_s[right] - time_s[left]
+        share = np.divide(at - time_s[left], step, out=np.full(at.shape, np.nan), where=step > 0)
+        drawn = values[left] * (1 - share)[:, None] + values[right] * share[:, None]
+        drawn[~((step <= longest_step_s) & (share >= 0) & (share <= 1))] = np.nan
+        result[between] = drawn
+    return result
 
 
 def _some(names: Sequence[str]) -> str:

@@ -80,7 +80,8 @@ def test_sub_folders_are_participants_and_a_list_says_otherwise(tmp_path: Path) 
         ("recording,who\n", "must begin with recording,participant"),
         ("recording,participant\nanna_1\n", "line 2: 2 cells are needed"),
         ("recording,participant\nanna_1,A\nanna_1,B\n", "line 3: recording anna_1 is there twice"),
-        ("recording,participant\nx,A\n", r"participants\.csv does not name the recording anna_1"),
+        ("recording,participant\nanna_1,A\nx,B\n", "names the recording x, and there are no features"),
+        ("recording,participant\n", r"participants\.csv does not name the recording anna_1"),
         (
             "recording,participant,partition\nanna_1,A,val\n",
             "column partition: 'val' is not train, dev or test",
@@ -131,8 +132,14 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     (tmp_path / "anna_1.ratings.csv").unlink()
     with pytest.raises(InputError, match=r"has no ratings: .*anna_1\.ratings\.csv is not there"):
         read_csv(tmp_path)
+    (tmp_path / "anna_1.features.csv").rename(tmp_path / "ben_1.features.csv")
+    (tmp_path / "anna_1.ratings.csv").write_text("time,valence,arousal\n0,0,0\n1,0,0\n")
+    with pytest.raises(
+        InputError, match=r"anna_1\.ratings\.csv has no features: .*anna_1\.features\.csv is n"
+    ):
+        read_csv(tmp_path)
     with pytest.raises(InputError, match="is a file"):
-        read_csv(tmp_path / "anna_1.features.csv")
+        read_csv(tmp_path / "ben_1.features.csv")
 
 
 def test_valid_can_only_be_0_or_1(tmp_path: Path) -> None:

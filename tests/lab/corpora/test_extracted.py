@@ -139,6 +139,11 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     openface(tmp_path / "P1.csv")
     with pytest.raises(InputError, match=r"neither .*P1\.ratings\.csv nor .*ratings/P1\.csv is there"):
         read_extracted(tmp_path, "openface")
+    ratings(tmp_path / "ratings" / "P2.csv")
+    ratings(tmp_path / "ratings" / "P1.csv")
+    with pytest.raises(InputError, match=r"ratings/P2\.csv has no features: no file of openface"):
+        read_extracted(tmp_path, "openface")
+    (tmp_path / "ratings" / "P2.csv").unlink()
     late = ratings(tmp_path / "P1.ratings.csv")
     rows = np.column_stack([seconds(20) + 60, traces(20, 2, 0)])
     write_csv(late, ("time", "valence", "arousal"), rows, ",")
