@@ -3,6 +3,7 @@
 Enters: ``[corpus]`` of a comparison's TOML. Leaves: its :class:`~mien_lab.corpora.corpus.Corpus`.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -15,13 +16,20 @@ _WITH_FEATURE_SETS: Final = ("avec2016", "avec2018", "recola")
 _CACHE: Final = "made-data"
 
 
-def open_corpus(choice: CorpusChoice, base: Path, *, cache: Path | None = None) -> Corpus:
+def open_corpus(
+    choice: CorpusChoice,
+    base: Path,
+    *,
+    cache: Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Corpus:
     """Read or make the corpus.
 
     Parameters
     ----------
     base : folder of the configuration, from which ``choice.path`` is seen.
     cache : folder in which made data are kept for the next time; ``made-data`` in ``base`` when None.
+    progress : called with a stage's name, frames done and frames in all, while puppets are made.
 
     Raises
     ------
@@ -61,7 +69,8 @@ def open_corpus(choice: CorpusChoice, base: Path, *, cache: Path | None = None) 
         case "puppet":
             from .puppets import PARTICIPANTS, read_puppets
 
-            return read_puppets(cache or path, choice.seed, choice.participants or PARTICIPANTS)
+            people = choice.participants or PARTICIPANTS
+            return read_puppets(cache or path, choice.seed, people, progress=progress)
         case "synthetic":
             from .synthetic import make_synthetic
 

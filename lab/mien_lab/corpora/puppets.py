@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from mien_client.site import SETTINGS_FILE, SiteSettings
+from mien_common.errors import StorageError
 from mien_common.files import make_folder, new_folder, storage_errors, write_atomic
 from mien_lab.mien_command import mien, run_side_by_side
 from mien_lab.puppet import PuppetSettings, make_puppets
@@ -36,7 +37,7 @@ def read_puppets(
     *,
     sessions: int = SESSIONS,
     seconds: float = SECONDS,
-    progress: Progress = lambda _stage, _done, _total: None,
+    progress: Progress | None = None,
 ) -> Corpus:
     """The corpus of these puppets; filmed and ingested first where ``cache`` does not have them.
 
@@ -49,12 +50,17 @@ def read_puppets(
     FederationError
         An ingest failed; the message is what it printed.
     """
+    progress = progress or (lambda _stage, _done, _total: None)
     settings = PuppetSettings(participants=participants, sessions=sessions, seconds=seconds, seed=seed)
     folder = cache / f"puppets-{participants}x{sessions}x{seconds:g}s-seed-{seed}"
     if not folder.is_dir():
         make_folder(cache)
-        with new_folder(folder) as draft:
-            _make(settings, draft, progress)
+        try:
+            with new_folder(folder) as draft:
+                _make(settings, draft, progress)
+        except StorageError:
+            if not folder.is_dir():  # else another process made the same in the meantime
+                raise
     return read_sessions(folder / _PART, NOTE)
 
 

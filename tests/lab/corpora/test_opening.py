@@ -77,3 +77,17 @@ def test_puppets_are_filmed_once_and_say_what_they_are(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.recordings[0].features, made.recordings[0].features)
     assert made.participants == ("participant-01",)
     assert "no evidence about people" in made.note
+
+
+def test_puppets_that_another_process_made_meanwhile_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(_settings: object, folder: Path, _progress: object) -> None:
+        theirs = folder.parent / "puppets-2x2x30s-seed-5"
+        for place in (folder, theirs):
+            put_session(place / "sites" / "participant-01" / "sessions", "s1")
+
+    monkeypatch.setattr("mien_lab.corpora.puppets._make", make)
+    corpus = open_corpus(CorpusChoice(kind="puppet", participants=2, seed=5), tmp_path)
+    assert corpus.participants == ("participant-01",)
+    assert [each.name for each in (tmp_path / "made-data").iterdir()] == ["puppets-2x2x30s-seed-5"]
