@@ -24,7 +24,7 @@ _MADE: Final = frozenset({"synthetic", "puppet"})
 _LIBRARIES: Final = ("mien", "torch", "numpy", "scipy")
 
 
-def about(config: Config, summaries: Sequence[Summary], note: str, partial: str | None) -> tuple[str, ...]:
+def about(config: Config, note: str, partial: str | None) -> tuple[str, ...]:
     """Data, protocol, split, lag, seeds, versions: what a reader needs to judge the numbers by.
 
     Parameters
@@ -48,12 +48,6 @@ def about(config: Config, summaries: Sequence[Summary], note: str, partial: str 
         f"Seeds: {', '.join(map(str, config.seeds))}.",
         f"Computed with {versions()}.",
     ]
-    missing = {one.undefined for one in summaries} - {(0, 0)}
-    if missing:
-        sentences.append(
-            "Under the number of people: of how many a CCC of valence, of arousal is defined; the others are "
-            "left out of the means."
-        )
     return tuple(sentences)
 
 
@@ -65,7 +59,12 @@ def how_to_read(summaries: Sequence[Summary]) -> tuple[str, ...]:
         if seeds > 1
         else "One seed, so no spread over seeds"
     )
+    undefined = [
+        "Under the number of people: of how many a CCC of valence, of arousal is defined; the others are "
+        "left out of the means."
+    ] * any(any(one.undefined) for one in summaries)
     return (
+        *undefined,
         "CCC by two rules: the mean of the recordings' CCCs, and one CCC over all their frames pooled.",
         f"{spread}; in brackets a {CONFIDENCE:.0%} BCa bootstrap interval over people "
         f"({RESAMPLES:,} resamples, seeds averaged).",

@@ -41,7 +41,7 @@ def by_method_figure(page: Page, summaries: Summaries) -> "Figure":
             )
             summary = summaries[shown.contender.model, shown.contender.method]
             _draw_mean(axis, summary.estimates["mean_over_recordings", target], heights[row] + 0.26)
-        _ccc_axis(axis)
+        _ccc_axis(axis, values)
         axis.set_title(target, loc="left")
     axes[0].set_yticks(heights, [shown.tick for shown in page.shown])
     axes[0].set_ylim(rows - 0.45, -0.55)
@@ -85,7 +85,7 @@ def by_person_figure(page: Page) -> "Figure":
                 dots, heights, shown.marker, color=shown.colour, markersize=4, markeredgecolor="white",
                 markeredgewidth=0.4, zorder=2,
             )  # fmt: skip
-        _ccc_axis(axis)
+        _ccc_axis(axis, values)
         axis.set_title(target, loc="left")
     axes[0].set_yticks(heights, [shortened(persons[index], 26) for index in order])
     axes[0].set_ylim(len(persons) - 0.4, -0.6)
@@ -111,12 +111,15 @@ def _draw_mean(axis: Any, found: Estimate, height: float) -> None:
     axis.plot([found.mean], [height], "D", color=_MEAN, markersize=3.6, zorder=4)
 
 
-def _ccc_axis(axis: Any) -> None:
+def _ccc_axis(axis: Any, values: Array) -> None:
     axis.set_xlabel("CCC")
     axis.set_axisbelow(True)
     axis.grid(axis="x", color="0.9", linewidth=0.5)
     axis.axvline(0, color="0.6", linewidth=0.6, zorder=0)
     axis.tick_params(axis="y", length=0)
+    if not np.isfinite(values).any():
+        axis.set_xlim(-0.05, 1)
+        axis.text(0.5, 0.5, "no CCC is defined", transform=axis.transAxes, ha="center", va="center")
 
 
 def _persons(page: Page) -> list[str]:

@@ -21,8 +21,8 @@ from .paired_tests import PairedTest, paired_tests
 from .plots import draw_all
 from .scores import RunScore, contenders, groups_of_recordings, score_runs
 from .statistics import Summary, summarise
-from .tables import ccc_table, latex, markdown, number, tests_table
-from .tidy import differences_csv, recordings_csv, rounds_csv, runs_csv, table_csv, tests_csv
+from .tables import ccc_table, latex, markdown, number, paired_table
+from .tidy import differences_csv, paired_csv, recordings_csv, rounds_csv, runs_csv, table_csv
 
 SUMMARY_FILE: Final = "summary.md"
 PLOTS_FOLDER: Final = "plots"
@@ -74,14 +74,14 @@ def write_report(out: Path, config: Config, outcomes: Sequence[Outcome], note: s
     rows, tests = summarise(everyone, groups_of_recordings(runs)), paired_tests(everyone)
     partial = _partial(config, runs, final)
     table = ccc_table(config, rows, tests, note, partial)
-    tests_as_table = tests_table(config, rows, tests, note, partial)
+    tests_as_table = paired_table(config, rows, tests, note, partial)
     texts = {
         "table.md": markdown(table),
         "table.tex": latex(table),
         "table.csv": table_csv(rows),
         "tests.md": markdown(tests_as_table),
         "tests.tex": latex(tests_as_table),
-        "tests.csv": tests_csv(tests),
+        "tests.csv": paired_csv(tests),
         "runs.csv": runs_csv(config, runs),
         "recordings.csv": recordings_csv(config, runs),
         "rounds.csv": rounds_csv(config, runs),

@@ -72,12 +72,12 @@ def ccc_table(
         groups=(("", 3), *((f"{target}, CCC", 3) for target in TARGETS)),
         header=("model", "method", "people", *(*RULES.values(), "worst site") * len(TARGETS)),
         rows=tuple(rows),
-        caption=(*about(config, summaries, note, partial), *how_to_read(summaries)),
+        caption=(*about(config, note, partial), *how_to_read(summaries)),
         label="tab:ccc",
     )
 
 
-def tests_table(
+def paired_table(
     config: Config,
     summaries: Sequence[Summary],
     tests: Sequence[PairedTest],
@@ -108,7 +108,7 @@ def tests_table(
         header=("target", "a", "b", "people", "mean", "gain / lose", "r", "p", "p, Holm", "p", "p, Holm"),
         rows=tuple(rows),
         caption=(
-            *about(config, summaries, note, partial),
+            *about(config, note, partial),
             "Each person's CCC (mean over their recordings and over seeds) under b minus that under a.",
             "Sign flips: permutation test of the mean difference; Wilcoxon: signed-rank test; two-sided.",
             "r: matched-pairs rank-biserial correlation, −1 (everyone loses by b) to 1 (everyone gains).",
@@ -149,6 +149,7 @@ def latex(table: Table) -> str:
         r"\centering",
         rf"\caption{{{' '.join(escaped(sentence) for sentence in table.caption)}}}",
         rf"\label{{{table.label}}}",
+        r"\vskip 4pt",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",

@@ -220,7 +220,7 @@ def table_csv(summaries: Sequence[Summary]) -> str:
     )
 
 
-def tests_csv(tests: Sequence[PairedTest]) -> str:
+def paired_csv(tests: Sequence[PairedTest]) -> str:
     """One row per pair of contenders and target."""
     return _csv(
         TEST_COLUMNS,
