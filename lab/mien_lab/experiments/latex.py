@@ -38,13 +38,22 @@ _SIGNS: Final = {
     "“": "``",
     "”": "''",
 }
+# Letters that LaTeX's first encoding, OT1, cannot set, as their nearest that it can.
+_NEAREST: Final = str.maketrans(
+    {
+        **dict(zip("ÐðĄąĐđĘęĦħĮįĸĿŀŊŋŦŧŲųſ", "DdAaDdEeHhIikLlNnTtUus", strict=True)),
+        "Þ": "Th",
+        "þ": "th",
+        "ŉ": "'n",
+    }
+)
 _PLAIN: Final = re.compile(r"[\x20-\x7e\u00c0-\u017f]")
-"""What LaTeX's own fonts have: ASCII, and the letters of European languages."""
+"""What LaTeX's own fonts have: ASCII, and most letters of European languages."""
 
 
 def escaped(text: str) -> str:
     """``text`` as it is to be read; a letter that LaTeX's fonts lack is a question mark."""
-    words = " ".join(text.split())
+    words = " ".join(text.split()).translate(_NEAREST)
     return "".join(_SIGNS.get(sign) or (sign if _PLAIN.match(sign) else "?") for sign in words)
 
 

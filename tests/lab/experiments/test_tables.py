@@ -136,8 +136,8 @@ def test_escaped_text_means_itself(text: str) -> None:
 
 
 def test_signs_that_latex_lacks_are_never_sent_to_it() -> None:
-    assert escaped("AU→affect, ε ≤ 2, ±3, Mašek, 表情") == (
-        r"AU$\rightarrow$affect, $\varepsilon$ $\leq$ 2, $\pm$3, Mašek, ??"
+    assert escaped("AU→affect, ε ≤ 2, ±3, Mašek, Łęcka, 表情") == (
+        r"AU$\rightarrow$affect, $\varepsilon$ $\leq$ 2, $\pm$3, Mašek, Łecka, ??"
     )
 
 
