@@ -138,6 +138,18 @@ def test_krum(sites: int, hostile: int, seed: int) -> None:
     assert_moved(moved(rows, name="krum", byzantine_sites=hostile), expected)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_krum_tells_small_updates_apart(seed: int) -> None:
+    """Flower, given whole weights in single precision, loses their differences in its squares."""
+    rows = (0.01 * updates(9, seed)).astype(np.float32).astype(np.float64)
+    best = krum_choice(rows, 2)
+    whole = (START + rows).astype(np.float32)
+
+    assert_moved(moved(rows, name="krum", byzantine_sites=2), rows[best])
+    chosen = flowers(MultiKrum(num_malicious_nodes=2, num_nodes_to_select=1), whole, [1] * 9)
+    assert not np.allclose(chosen, whole[best], rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("sites", "hostile", "selected"), [(5, 1, None), (12, 2, None), (12, 2, 3), (7, 2, 1)]
 )
