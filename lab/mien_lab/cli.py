@@ -8,6 +8,7 @@ from .commands.calibration_gain import calibration_gain
 from .commands.demo import demo
 from .commands.missing import missing
 from .commands.puppet import puppet
+from .commands.simulate import simulate
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -17,5 +18,6 @@ def lab() -> None:
     """Many clients on one machine: demo data, the demo federation, benchmarks."""
 
 
-for command in (puppet, calibration_gain, missing, au_response, demo, bench):  # in the order of the help text
+# In the order of the help text.
+for command in (puppet, calibration_gain, missing, au_response, demo, simulate, bench):
     app.command()(command)

@@ -32,6 +32,9 @@ _LEAD_S: Final = 10.0
 _MISSING_PER_MINUTE: Final = 2.0
 _MISSING_S: Final = (0.4, 3.0)
 _FLAT_SHARE: Final = 0.2
+_HABIT_SPREAD: Final = 0.8
+_TOPIC_SPREAD: Final = 0.8
+"""Standard deviations, in logarithms, of how often a person, and a recording, shows an expression."""
 _JITTER: Final = 0.12
 """Standard deviation of what an action-unit estimator adds, in intensities."""
 _RATER_NOISE_TAU_S: Final = 1.5
@@ -125,7 +128,7 @@ def make_person(seed: int, number: int, *, raters: int = 3) -> Person:
     units = len(AU_CHANNELS)
     flat = generator.random() < _FLAT_SHARE
     # What people show differs most: few of them show everything, and many mostly one thing.
-    habits = np.exp(generator.normal(-0.3, 0.8, size=len(face.EXPRESSIONS)))
+    habits = np.exp(generator.normal(-0.5, _HABIT_SPREAD, size=len(face.EXPRESSIONS)))
     rates = {
         name: float(expression.per_minute * habit)
         for (name, expression), habit in zip(face.EXPRESSIONS.items(), habits, strict=True)
@@ -163,7 +166,11 @@ def make_recording(
     generator = np.random.default_rng((seed, number, index))
     lead = round(_LEAD_S * AU_V1.rate_hz)
     frames = max(round(seconds * person.length * AU_V1.rate_hz), 2)
-    true = face.intensities(lead + frames, person.rates_per_minute, person.expressiveness, generator)
+    topic = np.exp(generator.normal(0, _TOPIC_SPREAD, size=len(person.rates_per_minute)))
+    rates = {
+        name: rate * share for (name, rate), share in zip(person.rates_per_minute.items(), topic, strict=True)
+    }
+    true = face.intensities(lead + frames, rates, person.expressiveness, generator)
     turns = face.head_rotations(lead + frames, person.restlessness, generator)
     affect = person.affect_map.affect(true, face.speed_of(turns))
     values, valid = _measured(person, true[lead:], turns[lead:], generator)
