@@ -1,6 +1,7 @@
 """Robust rules: each against its paper's definition, written out here, and what Flower's do otherwise."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def moved(rows: Rows, **settings: object) -> NDArray[np.float64]:
     return np.asarray(np.concatenate([new["a"], new["b"]]) - START, np.float64)
 
 
-def flowers(strategy: FedAvg, rows: Rows, weights: Sequence[int]) -> NDArray[np.float64]:
+def flowers(strategy: FedAvg, rows: NDArray[Any], weights: Sequence[int]) -> NDArray[np.float64]:
     metadata = Metadata(1, "", 1, 1, "", "", 0.0, 0.0, "train")
     messages: list[Message] = [
         make_message(
