@@ -67,7 +67,7 @@ def how_to_read(summaries: Sequence[Summary]) -> tuple[str, ...]:
         *undefined,
         "CCC by two rules: the mean of the recordings' CCCs, and one CCC over all their frames pooled.",
         f"{spread}; in brackets a {CONFIDENCE:.0%} BCa bootstrap interval over people "
-        f"({RESAMPLES:,} resamples, seeds averaged).",
+        f"({RESAMPLES:,} resamples, seeds averaged; expanded for few people, Hesterberg 2015).",
         "Worst site: lowest mean CCC of a site's test recordings, of a person's where no site has the test "
         "people.",
         "Bold: the highest mean over recordings, only where a paired permutation test against the second "

@@ -5,6 +5,7 @@ intervals over persons and the worst site. People are resampled, never frames: t
 depend on each other, so an interval over them would be far too narrow.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -116,6 +117,8 @@ def estimate(contender: Contender, rule: CccRule, column: int) -> Estimate:
 def bootstrap_interval(sums: Array, value: Callable[[Array], Array]) -> Interval:
     """Bias-corrected and accelerated interval (Efron, 1987) of a CCC averaged over seeds, persons resampled.
 
+    Its level is :func:`expanded`, so that few persons do not make it too narrow.
+
     Parameters
     ----------
     sums : (persons, seeds, k) what adds up over persons.
@@ -146,13 +149,27 @@ def bootstrap_interval(sums: Array, value: Callable[[Array], Array]) -> Interval
             n_resamples=RESAMPLES,
             batch=max(1, _BATCH // (persons * seeds * terms)),
             vectorized=True,
-            confidence_level=CONFIDENCE,
+            confidence_level=expanded(CONFIDENCE, persons),
             method="BCa",
             rng=np.random.default_rng(_SEED),
         ).confidence_interval
     if not (np.isfinite(found.low) and np.isfinite(found.high)):
         return Interval(np.nan, np.nan, "some resamples of these persons have no CCC")
     return Interval(float(found.low), float(found.high))
+
+
+def expanded(level: float, persons: int) -> float:
+    """The level to ask a bootstrap of ``persons`` for, so that about ``level`` of intervals hold the truth.
+
+    The spread of a resample is too small by √((n − 1)/n), and the normal's quantiles by what they lack to
+    Student's t: the "expanded" interval of Hesterberg, *What Teachers Should Know About the Bootstrap*
+    (2015). In simulations of people with normal and with skewed scores, 95 % BCa intervals held the truth
+    in 88 to 89 % of cases for 9 people and 92 to 93 % for 18; expanded, in 93 % and 94 to 95 %.
+    """
+    from scipy import stats
+
+    quantile = stats.t.ppf((1 + level) / 2, persons - 1) * math.sqrt(persons / (persons - 1))
+    return float(1 - 2 * stats.norm.sf(quantile))
 
 
 def _no_interval(sums: Array, value: Callable[[Array], Array]) -> str | None:

@@ -19,8 +19,15 @@ from mien_lab.experiments.paired_tests import (
     surely_best,
     wilcoxon_p,
 )
-from mien_lab.experiments.scores import CccRule, contenders, groups_of_recordings, score_run, score_runs
-from mien_lab.experiments.statistics import RESAMPLES, Summary, summarise
+from mien_lab.experiments.scores import (
+    CccRule,
+    contenders,
+    groups_of_recordings,
+    mean_ccc,
+    score_run,
+    score_runs,
+)
+from mien_lab.experiments.statistics import RESAMPLES, Summary, bootstrap_interval, expanded, summarise
 
 from .made_outcomes import made_config, made_outcomes
 
@@ -81,6 +88,7 @@ def test_the_interval_is_scipys_over_persons_after_averaging_their_seeds() -> No
             np.mean,
             n_resamples=RESAMPLES,
             method="BCa",
+            confidence_level=expanded(0.95, 9),
             rng=np.random.default_rng(5),
         ).confidence_interval
         found = summary.estimates["mean_over_recordings", target].interval
@@ -101,11 +109,22 @@ def test_the_pooled_interval_resamples_whole_persons() -> None:
         x = np.concatenate([one.prediction[one.counts, 0] for one in who])
         y = np.concatenate([one.gold[one.counts, 0] for one in who])
         drawn.append(ccc(x, y))
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    tail = (1 - expanded(0.95, len(mine))) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail])
     found = summary.estimates["pooled", "valence"].interval
     # Percentiles by hand, corrected ones there: near each other, and far from an interval over frames.
     assert found.low == pytest.approx(low, abs=0.2 * (high - low))
     assert found.high == pytest.approx(high, abs=0.2 * (high - low))
+
+
+@pytest.mark.parametrize("persons", [6, 9, 18])
+def test_of_even_scores_the_interval_is_students(persons: int) -> None:
+    scores = 0.5 + 0.1 * stats.norm.ppf((np.arange(persons) + 0.5) / persons)
+    sums = np.stack([scores, np.ones(persons)], axis=-1)[:, None, :]
+    found = bootstrap_interval(sums, lambda total: mean_ccc(total[..., 0], total[..., 1]))
+    low, high = stats.t.interval(0.95, persons - 1, scores.mean(), stats.sem(scores))
+    assert found.low == pytest.approx(low, abs=0.06 * (high - low))
+    assert found.high == pytest.approx(high, abs=0.06 * (high - low))
 
 
 def test_the_same_runs_give_the_same_interval_again() -> None:
