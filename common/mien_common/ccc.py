@@ -43,7 +43,7 @@ class Moments:
         )
 
 
-def moments(prediction: Array, target: Array, mask: Mask | None = None) -> Moments:
+def moments(prediction: Array, target: Array, mask: Mask | None = None, *, centre: float = 0.0) -> Moments:
     """Sufficient statistics of two traces for :func:`ccc_from_moments`.
 
     Parameters
@@ -52,6 +52,9 @@ def moments(prediction: Array, target: Array, mask: Mask | None = None) -> Momen
         Two traces on the same clock. Values outside ``mask`` are ignored, NaN included.
     mask : (frames,) bool, optional
         Frames that count; all of them when omitted.
+    centre : taken from both traces first, which changes no CCC. Squares of traces that vary little far from
+        zero lose what varies to rounding; about a number near them they keep it. Everyone whose sums are to
+        be added takes the same number. Ratings lie in [−1, 1], and Mien's sites take 0.
 
     Raises
     ------
@@ -64,7 +67,7 @@ def moments(prediction: Array, target: Array, mask: Mask | None = None) -> Momen
         raise ShapeError(
             f"CCC needs traces of one length, got prediction {x.shape}, target {y.shape}, mask {keep.shape}"
         )
-    x, y = x[keep], y[keep]
+    x, y = x[keep] - centre, y[keep] - centre
     return Moments(float(x.size), float(x.sum()), float(y.sum()), float(x @ x), float(y @ y), float(x @ y))
 
 
@@ -97,4 +100,4 @@ def ccc(prediction: Array, target: Array, mask: Mask | None = None) -> float:
     x, y = np.asarray(prediction, np.float64), np.asarray(target, np.float64)
     keep = np.ones(y.shape, bool) if mask is None else np.asarray(mask, bool)
     centre = float(y[keep][0]) if y.ndim == 1 and y.shape == keep.shape and keep.any() else 0.0
-    return ccc_from_moments(moments(x - centre, y - centre, mask))
+    return ccc_from_moments(moments(x, y, mask, centre=centre))

@@ -77,6 +77,42 @@ def test_pooled_pieces_are_the_whole(pair: Pair, cuts: list[int]) -> None:
     assert ccc_from_moments(pooled) == pytest.approx(by_covariance(x, y), abs=1e-9)
 
 
+@given(
+    pairs(fewest=6),
+    st.lists(st.integers(0, 60), max_size=4),
+    st.floats(-1e3, 1e3),
+    st.floats(1e-3, 1e3),
+)
+def test_pooled_pieces_are_the_whole_on_any_scale(
+    pair: Pair, cuts: list[int], level: float, spread: float
+) -> None:
+    x, y = level + spread * pair[0], level + spread * pair[1]
+    edges = [0, *sorted(min(cut, len(x)) for cut in cuts), len(x)]
+    pooled = sum(
+        (moments(x[start:end], y[start:end], centre=level) for start, end in pairwise(edges)),
+        start=Moments(),
+    )
+    assert ccc_from_moments(pooled) == pytest.approx(by_covariance(x, y), abs=1e-9)
+
+
+@pytest.mark.parametrize(("level", "spread"), [(0.0, 1.0), (1e3, 1e-3), (-1e3, 1e-3), (0.9, 1e-2)])
+def test_a_million_frames_at_twenty_sites_keep_nine_digits(level: float, spread: float) -> None:
+    generator = np.random.default_rng(1)
+    x = level + spread * np.cumsum(generator.normal(size=1_000_000)) / 1e3
+    y = level + spread * generator.normal(0.2, 1.0, size=1_000_000) + 0.3 * (x - level)
+    exact_x, exact_y = x.astype(np.longdouble), y.astype(np.longdouble)
+    away_x, away_y = exact_x - exact_x.mean(), exact_y - exact_y.mean()
+    apart = (exact_x.mean() - exact_y.mean()) ** 2
+    closed_form = float(2 * (away_x * away_y).mean() / ((away_x**2).mean() + (away_y**2).mean() + apart))
+    assert by_pearson(x, y) == pytest.approx(closed_form, abs=1e-9)
+    assert ccc(x, y) == pytest.approx(closed_form, abs=1e-9)
+    pieces = list(zip(np.array_split(x, 20), np.array_split(y, 20), strict=True))
+    # About 0, as sites send them, where ratings lie in [−1, 1].
+    for centre in {level, 0.0 if abs(level) <= 1 else level}:
+        pooled = sum((moments(*piece, centre=centre) for piece in pieces), start=Moments())
+        assert ccc_from_moments(pooled) == pytest.approx(closed_form, abs=1e-9)
+
+
 @given(pairs())
 def test_is_symmetric_and_bounded(pair: Pair) -> None:
     x, y = pair
