@@ -59,8 +59,8 @@ def traces_figure(contender: Contender, remark: str = "") -> "Figure":
     limit = min(float(np.ceil(4 * limit) / 4), 1.5)
     axes[0, 0].set_ylim(-limit, limit)
     handles = [
-        Line2D([], [], color=GOLD, linewidth=1.1),
-        *(Line2D([], [], color=COLOURS[column], linewidth=1.1) for column in range(len(TARGETS))),
+        Line2D([], [], color=GOLD, linewidth=1.2),
+        *(Line2D([], [], color=COLOURS[column], linewidth=0.9) for column in range(len(TARGETS))),
         Patch(color=SHADE),
     ]
     labels = ["gold standard", *(f"prediction, {target}" for target in TARGETS), "does not count"]
@@ -128,6 +128,7 @@ def _draw(axis: Any, trace: _Trace, column: int) -> None:
         axis.axvspan(
             trace.time[start] - half, trace.time[end - 1] + half, color=SHADE, linewidth=0, zorder=-1
         )
-    axis.plot(trace.time, trace.gold[:, column], color=GOLD, linewidth=1.1, **dots)
-    axis.plot(trace.time, trace.prediction[:, column], color=COLOURS[column], linewidth=1.1, **dots)
+    # A prediction per frame is often rough, and would hide a smooth gold standard that lies below it.
+    axis.plot(trace.time, trace.gold[:, column], color=GOLD, linewidth=1.2, zorder=3, **dots)
+    axis.plot(trace.time, trace.prediction[:, column], color=COLOURS[column], linewidth=0.9, zorder=2, **dots)
     axis.margins(x=0.03 if few else 0)
