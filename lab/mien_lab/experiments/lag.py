@@ -27,12 +27,15 @@ from .config import Ratings
 
 Array = NDArray[np.float64]
 
-NO_SIGNAL: Final = 0.05
-"""A best CCC no higher than this tells nothing of the lag."""
+NO_SIGNAL: Final = 0.1
+"""A best CCC no higher than this tells nothing of the lag. With little data chance gives more, which does no
+harm: where nothing is predicted, every lag is as good."""
 _MEMORIES_S: Final = (0.7, 2.0)
 """Time constants of the exponential means."""
 _WIDEST: Final = 64
-"""Of more channels than these, the first principal components are taken."""
+"""Of more channels than these, the first principal components are taken, as many at most."""
+_SMALLEST_COMPONENT: Final = 1e-3
+"""Share of the first component's variance below which one is noise, or nothing."""
 _GROUPS: Final = 5
 """Of recordings, each held out once; a single recording is cut into as many parts."""
 _STRIDE_S: Final = 0.12
@@ -157,8 +160,9 @@ def _narrowed(faces: list[Array]) -> list[Array]:
     """(frames, components) where there are more channels than the regression wants, else ``faces``."""
     if faces[0].shape[1] <= _WIDEST:
         return faces
-    _, directions = np.linalg.eigh(np.sum([face.T @ face for face in faces], axis=0))
-    return [face @ directions[:, -_WIDEST:] for face in faces]
+    variances, directions = np.linalg.eigh(np.sum([face.T @ face for face in faces], axis=0))
+    kept = directions[:, -_WIDEST:][:, variances[-_WIDEST:] > _SMALLEST_COMPONENT * variances[-1]]
+    return [face @ kept for face in faces]
 
 
 def _remembered(face: Array, rate_hz: float) -> Array:
