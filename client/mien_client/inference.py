@@ -10,6 +10,7 @@ from mien_common.ccc import moments
 from mien_common.messages import FEWEST_FRAMES, RecordingMoments
 from mien_common.network import AffectNetwork
 
+from . import recurrence
 from .rated_recording import Recording
 
 
@@ -17,7 +18,8 @@ from .rated_recording import Recording
 def predict(network: AffectNetwork, inputs: NDArray[np.float32], device: torch.device) -> NDArray[np.float32]:
     """(frames, 2) valence and arousal for (frames, channels) standardised features."""
     network.to(device).eval()
-    prediction: NDArray[np.float32] = network(torch.from_numpy(inputs)[None].to(device))[0].cpu().numpy()
+    features = torch.from_numpy(inputs)[None].to(device)
+    prediction: NDArray[np.float32] = recurrence.forward(network, features)[0].cpu().numpy()
     return prediction
 
 

@@ -14,9 +14,12 @@ def loss_of(prediction: Tensor, target: Tensor, counts: Tensor, mse_share: float
 
 
 def mse_loss(prediction: Tensor, target: Tensor, counts: Tensor) -> Tensor:
-    """Mean squared error over valence, arousal and the frames that count; as in :func:`ccc_loss`."""
+    """Mean squared error over valence, arousal and the frames that count; parameters as in :func:`ccc_loss`.
+
+    0, and no gradient, when no frame counts.
+    """
     weight = counts.unsqueeze(-1).to(prediction.dtype)
-    return ((prediction - target).square() * weight).sum((0, 1)).mean() / weight.sum()
+    return ((prediction - target).square() * weight).sum((0, 1)).mean() / weight.sum().clamp(min=1.0)
 
 
 def ccc_loss(prediction: Tensor, target: Tensor, counts: Tensor) -> Tensor:
@@ -29,10 +32,11 @@ def ccc_loss(prediction: Tensor, target: Tensor, counts: Tensor) -> Tensor:
 
     Returns
     -------
-    Scalar; 1 where nothing correlates, 0 where the traces are equal. NaN when no frame counts.
+    Scalar; 1 where nothing correlates, 0 where the traces are equal. A target that does not vary among the
+    counted frames, or none that counts, gives 1 and no gradient: it teaches nothing, and breaks nothing.
     """
     weight = counts.unsqueeze(-1).to(prediction.dtype)
-    total = weight.sum()
+    total = weight.sum().clamp(min=1.0)
     mean_x = (prediction * weight).sum((0, 1)) / total
     mean_y = (target * weight).sum((0, 1)) / total
     away_x, away_y = (prediction - mean_x) * weight, (target - mean_y) * weight

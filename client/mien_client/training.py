@@ -4,23 +4,28 @@ Enters: recordings of this site and the global weights. Leaves (to :mod:`mien_cl
 weights and a loss. Never leaves: features, ratings, predictions, the site's statistics.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mien_common.architecture import Architecture
-from mien_common.errors import SessionError
+from mien_common.errors import SessionError, SettingsError
 from mien_common.messages import TrainingSettings
 from mien_common.network import AffectNetwork
 from mien_common.schema import AU_V1
 from mien_common.weights import Weights, network_from, weights_of
 
+from . import recurrence
 from .losses import loss_of
 from .rated_recording import Recording
+from .windows import Windows
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,8 @@ def train(
 ) -> TrainingResult:
     """Train ``network`` in place on random windows of ``recordings``.
 
-    Each epoch cuts every recording into windows from a random start, in random order. The same seed
-    gives the same windows, and on one CPU thread the same weights.
+    Each epoch cuts every recording into windows from a random start, in random order. On one machine the
+    same seed gives the same weights.
 
     Parameters
     ----------
@@ -89,31 +94,41 @@ def train(
     ------
     SessionError
         No frame of the recordings counts.
+    SettingsError
+        The settings cannot train this architecture.
     """
     frames = sum(int(recording.counts.sum()) for recording in recordings)
     if not frames:
         raise SessionError("no frame of this site's training sessions is both valid and rated.")
+    per_window = network.architecture.predicts == "window"
+    if per_window and settings.batch_windows == 1 and settings.mse_share < 1.0:
+        raise SettingsError(
+            "batch_windows is 1, and the CCC of a single window's pair is undefined. "
+            "Set batch_windows to 2 or more, or mse_share to 1."
+        )
     generator = np.random.default_rng(seed)
     network.to(device).train()
+    windows = Windows(recordings, max(round(settings.window_s * rate_hz), 2), device)
+    bf16 = settings.precision == "bf16" and _can_bf16(device)
     optimiser = _optimiser(network, settings)
     pull = _Pull(network, settings.proximal_mu, correction)
     steps, mean_loss = 0, float("nan")
     for epoch in range(1, settings.local_epochs + 1):
-        losses: list[float] = []
-        for inputs, targets, counts in _batches(
-            recordings, settings, generator, rate_hz, network.architecture.predicts
-        ):
+        losses: list[Tensor] = []
+        for batch in windows.epoch(generator, settings.batch_windows):
             optimiser.zero_grad(set_to_none=True)
-            prediction = network(inputs.to(device))
-            if prediction.ndim == 2:  # a pair per window: the batch is one trace of windows
-                prediction = prediction[None]
-            loss = loss_of(prediction, targets.to(device), counts.to(device), settings.mse_share)
+            prediction = (
+                _in_bf16(network, batch.inputs) if bf16 else recurrence.forward(network, batch.inputs)
+            )
+            if per_window:  # the batch is one trace of windows
+                batch, prediction = batch.means(), prediction[None]
+            loss = loss_of(prediction, batch.targets, batch.counts, settings.mse_share)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
-            pull.add()
             nn.utils.clip_grad_norm_(network.parameters(), settings.clip_gradient_norm)
+            pull.add()
             optimiser.step()
-            losses.append(float(loss.detach()))
-        steps, mean_loss = steps + len(losses), float(np.mean(losses))
+            losses.append(loss.detach())
+        steps, mean_loss = steps + len(losses), float(torch.stack(losses).double().mean())
         network.eval()
         if after_epoch is not None and after_epoch(epoch, mean_loss):
             break
@@ -122,17 +137,41 @@ def train(
     return TrainingResult(mean_loss, frames, steps)
 
 
+def _in_bf16(network: AffectNetwork, inputs: Tensor) -> Tensor:
+    """The recurrence in bfloat16; what is before it, head and loss in float32."""
+    features = network.before_recurrence(inputs)
+    with torch.autocast(inputs.device.type, torch.bfloat16):
+        hidden, _ = network.recurrence(features)
+    return network.after_recurrence(hidden.float())
+
+
+@cache
+def _can_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is quicker there; said once where it is not."""
+    if device.type == "cuda":
+        return True
+    _log.warning("precision bf16 is for CUDA and this site trains on its CPU: it trains in float32")
+    return False
+
+
 def _optimiser(network: AffectNetwork, settings: TrainingSettings) -> torch.optim.Optimizer:
     """Adam (Kingma & Ba, 2015), AdamW (Loshchilov & Hutter, 2019) or SGD."""
     parameters, rate, decay = network.parameters(), settings.learning_rate, settings.weight_decay
     if settings.optimiser == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, weight_decay=decay)
+        return torch.optim.SGD(
+            parameters, lr=rate, momentum=settings.momentum, weight_decay=decay, fused=True
+        )
     kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
-    return kind(parameters, lr=rate, weight_decay=decay)
+    return kind(parameters, lr=rate, weight_decay=decay, fused=True)
 
 
 class _Pull:
-    """What federated rules add to a site's gradients, so that it does not drift from the others."""
+    """What federated rules add to a site's gradients, so that it does not drift from the others.
+
+    It is added to the clipped gradient: clipping tames what the recurrence blows up (Pascanu et al., 2013),
+    and SCAFFOLD's new control variate (option II) is the mean of the steps less the correction, which
+    holds only if every step carries the correction whole.
+    """
 
     def __init__(self, network: AffectNetwork, proximal_mu: float, correction: Weights | None) -> None:
         self._mu = proximal_mu
@@ -146,7 +185,7 @@ class _Pull:
         }
 
     def add(self) -> None:
-        """Add µ(w − global w) and the correction to the gradients."""
+        """Add µ(w − global w) (Li et al., 2020, eq. 2) and the correction to the gradients."""
         for name, parameter in self._named.items():
             if parameter.grad is None:
                 continue
@@ -154,53 +193,3 @@ class _Pull:
                 parameter.grad.add_(parameter.detach() - self._global[name], alpha=self._mu)
             if name in self._correction:
                 parameter.grad.add_(self._correction[name])
-
-
-def _batches(
-    recordings: Sequence[Recording],
-    settings: TrainingSettings,
-    generator: np.random.Generator,
-    rate_hz: float,
-    predicts: Literal["frames", "window"],
-) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Inputs (windows, frames, channels); targets and mask: (windows, frames, 2) and (windows, frames), or
-    (1, windows, 2) and (1, windows) of the windows' means where a window has one pair."""
-    length = max(round(settings.window_s * rate_hz), 2)
-    windows = [
-        window
-        for recording in recordings
-        for window in _windows(recording, length, int(generator.integers(length)))
-        if window.counts.any()
-    ]
-    order = generator.permutation(len(windows))
-    size = settings.batch_windows
-    chunks = [
-        [windows[index] for index in order[start : start + size]] for start in range(0, len(order), size)
-    ]
-    return [_batch(chunk, predicts) for chunk in chunks]
-
-
-def _batch(windows: list[Recording], predicts: Literal["frames", "window"]) -> tuple[Tensor, Tensor, Tensor]:
-    inputs = np.stack([window.inputs for window in windows])
-    targets = np.stack([window.targets for window in windows])
-    counts = np.stack([window.counts for window in windows])
-    if predicts == "window":
-        frames = counts.sum(axis=1, keepdims=True)
-        targets = (targets.sum(axis=1, where=counts[..., None]) / frames).astype(np.float32)[None]
-        counts = np.ones((1, len(windows)), bool)
-    return torch.from_numpy(inputs), torch.from_numpy(targets), torch.from_numpy(counts)
-
-
-def _windows(recording: Recording, length: int, offset: int) -> list[Recording]:
-    """Windows of one length over the whole recording; padding at its ends does not count."""
-    padded = length - offset
-    tail = -(len(recording.counts) + padded) % length
-    inputs = np.pad(recording.inputs, ((padded, tail), (0, 0)))
-    targets = np.pad(recording.targets, ((padded, tail), (0, 0)))
-    counts = np.pad(recording.counts, (padded, tail))
-    return [
-        Recording(
-            inputs[start : start + length], targets[start : start + length], counts[start : start + length]
-        )
-        for start in range(0, len(counts), length)
-    ]

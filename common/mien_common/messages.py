@@ -6,10 +6,10 @@ statistics of its held-out recordings. Every one is a small JSON document, valid
 enters; nothing else of a site's travels.
 """
 
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 from flwr.app import ConfigRecord, RecordDict
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mien_common.architecture import Architecture
 from mien_common.ccc import Moments
@@ -58,6 +58,15 @@ class TrainingSettings(_Document):
     precision: Literal["float32", "bf16"] = "float32"
     """bf16 on CUDA: the recurrence in bfloat16, loss and weights in float32."""
 
+    @model_validator(mode="after")
+    def _momentum_is_of_sgd(self) -> Self:
+        if self.momentum and self.optimiser != "sgd":
+            raise ValueError(
+                f"momentum {self.momentum:g} is for optimiser sgd, and {self.optimiser} has its own. "
+                "Set momentum to 0, or optimiser to sgd"
+            )
+        return self
+
 
 class RoundOrder(_Document):
     """What the server asks of a site in one round."""
@@ -79,7 +88,7 @@ class TrainReport(_Document):
     frames: int = Field(gt=0)
     """Valid, rated frames trained on."""
     loss: Finite
-    """Mean 1 − CCC over the last local epoch's windows."""
+    """Mean of the loss over the last local epoch's batches."""
     update_norm: Finite = Field(ge=0)
     seconds: Finite = Field(ge=0)
     device: str = Field(max_length=64)

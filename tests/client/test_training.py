@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from numpy.typing import NDArray
 
-from mien_client import training
 from mien_client.calibration import RunningNeutral
 from mien_client.device import choose_device
 from mien_client.face.action_units import EXPERIMENTAL
@@ -264,19 +263,6 @@ def test_recordings_too_short_to_hide_a_frame_in_are_left_out() -> None:
     assert evaluate(build(SMALL, 0), [short], CPU) == ()
     enough = replace(recording, counts=np.arange(len(recording.counts)) < 25)
     assert len(evaluate(build(SMALL, 0), [enough], CPU)) == 1
-
-
-@given(st.integers(2, 400), st.integers(2, 300), st.data())
-def test_windows_hold_every_frame_once(frames: int, length: int, data: st.DataObject) -> None:
-    offset = data.draw(st.integers(0, length - 1))
-    number = np.arange(frames, dtype=np.float32)
-    recording = Recording(
-        np.repeat(number[:, None], 40, 1), number[:, None].repeat(2, 1), np.ones(frames, bool)
-    )
-    windows = training._windows(recording, length, offset)
-    assert all(len(window.counts) == length for window in windows)
-    kept = np.concatenate([window.targets[window.counts, 0] for window in windows])
-    assert np.array_equal(kept, number)
 
 
 def test_cuda_is_used_only_where_there_is_one() -> None:
