@@ -1,44 +1,28 @@
-"""A leak of each kind, planted in an honest run and caught by its name."""
+"""A leak of each kind, planted in a whole run of a comparison and caught by its name."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from mien_client.early_stopping import EarlyStopping
-from mien_client.inference import predict
 from mien_client.rated_recording import Recording
-from mien_client.training import train
-from mien_common.architecture import Architecture
-from mien_common.ccc import ccc
-from mien_common.messages import TrainingSettings
-from mien_common.network import AffectNetwork, build
-from mien_common.weights import network_from, weights_of
 from mien_lab.corpora.corpus import Corpus
-from mien_lab.experiments import preparation
+from mien_lab.experiments import methods, preparation
 from mien_lab.experiments.config import Config
-from mien_lab.experiments.leaks import LeakError, find_leaks, spoilt
-from mien_lab.experiments.postprocessing import fit_postprocessing
-from mien_lab.experiments.preparation import TestRecording, digest, prepare
+from mien_lab.experiments.leaks import Fingerprints, LeakError, find_leaks, spoilt
+from mien_lab.experiments.methods import run_fold
+from mien_lab.experiments.outcome import Job
+from mien_lab.experiments.preparation import Prepared, SiteRecordings, prepare
+from mien_lab.experiments.scoring import Part, score_part
 from mien_lab.experiments.splits import Fold, folds
 
 TinyCorpus = Callable[..., Corpus]
-Fit = Callable[[Corpus, Fold], Mapping[str, str]]
+Case = tuple[Corpus, Fold]
 
-CONFIG = Config.model_validate(
-    {
-        "name": "tiny",
-        "corpus": {"kind": "csv", "path": "tiny"},
-        "split": {"kind": "k-fold", "folds": 3},
-        "ratings": {"lag_s": "grid", "lag_to_s": 3.0, "centre": True, "scale": True, "smoothing_s": 0.4},
-        "models": [{"name": "GRU"}],
-        "methods": [{"name": "together", "kind": "centralised"}],
-    }
-)
-ARCHITECTURE = Architecture(channels=6, hidden_units=4, layers=1)
-CPU = torch.device("cpu")
+METHODS = ("centralised", "federated", "local-only")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,131 +33,116 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def run(config: Config = CONFIG, *, choose_on_test: bool = False, post_process_on_test: bool = False) -> Fit:
-    """A whole run in small: prepare, train, choose the round, fit the post-processing."""
+def config(**changes: Any) -> Config:
+    """Everything that can be fitted is."""
+    values: dict[str, Any] = {
+        "name": "tiny",
+        "corpus": {"kind": "csv", "path": "tiny"},
+        "split": {"kind": "k-fold", "folds": 2},
+        "ratings": {"lag_s": "grid", "lag_to_s": 3.0, "centre": True, "scale": True, "smoothing_s": 0.4},
+        "scaling": "training",
+        "training": {"local_epochs": 1, "window_s": 4.0},
+        "rounds": 2,
+        "models": [{"name": "GRU", "architecture": {"hidden_units": 4, "layers": 1}}],
+        "methods": [{"name": kind, "kind": kind} for kind in METHODS],
+        "device": "cpu",
+    }
+    return Config.model_validate(values | changes)
+
+
+def run(method: str = "federated", **changes: Any) -> Callable[[Corpus, Fold], Fingerprints]:
+    """A whole run, as fingerprints of what it fitted."""
+    chosen = config(**changes)
 
     def fit(corpus: Corpus, fold: Fold) -> Mapping[str, str]:
-        prepared = prepare(corpus, fold, config)
-        sites = [prepared.sites[site] for site in sorted(prepared.sites)]
-        kept = [recording for site in sites for recording in site.validation]
-        tested = [as_recording(test) for test in prepared.test]
-        network = build(ARCHITECTURE, seed=1)
-        stopping, curve = EarlyStopping(patience=None), []
-        for round_ in range(1, 4):
-            settings = TrainingSettings(local_epochs=1)
-            train(network, [r for site in sites for r in site.train], settings, round_, CPU)
-            curve.append(score(network, tested if choose_on_test else kept))
-            stopping.observe(round_, curve[-1], weights_of(network))
-        assert stopping.best_weights is not None
-        best = network_from(stopping.best_weights, ARCHITECTURE)
-        chosen = tested if post_process_on_test else kept
-        chain = fit_postprocessing(
-            [predict(best, r.inputs, CPU) for r in chosen],
-            [r.targets for r in chosen],
-            [r.counts for r in chosen],
-            config.ratings,
-            25.0,
-        )
-        return {
-            **prepared.fingerprints,
-            "chosen round": digest([repr((stopping.best_round, curve)).encode()]),
-            "post-processing": chain.fitted,
-            "weights": digest(array.tobytes() for _, array in sorted(weights_of(network).items())),
-        }
+        return run_fold(Job("GRU", method, 1, fold.name), corpus, fold, chosen).fingerprints
 
     return fit
 
 
-def score(network: AffectNetwork, recordings: Sequence[Recording]) -> float:
-    predictions = [predict(network, recording.inputs, CPU) for recording in recordings]
-    return float(
-        np.mean(
-            [
-                ccc(prediction[:, column], recording.targets[:, column], recording.counts)
-                for prediction, recording in zip(predictions, recordings, strict=True)
-                for column in (0, 1)
-            ]
-        )
-    )
-
-
-def as_recording(test: TestRecording) -> Recording:
-    return Recording(test.inputs, test.gold, test.counts)
-
-
 @pytest.fixture
-def case(tiny_corpus: TinyCorpus) -> tuple[Corpus, Fold]:
-    corpus = tiny_corpus(participants=6, frames=400)
-    return corpus, folds(corpus, CONFIG.split)[0]
+def case(tiny_corpus: TinyCorpus) -> Case:
+    corpus = tiny_corpus(participants=4, frames=400)
+    return corpus, folds(corpus, config().split)[0]
 
 
-@pytest.mark.parametrize("scaling", ["participant", "training"])
-@pytest.mark.parametrize("lag_of", ["all", "site"])
-def test_an_honest_run_has_no_leak(case: tuple[Corpus, Fold], scaling: str, lag_of: str) -> None:
-    ratings = CONFIG.ratings.model_copy(update={"lag_of": lag_of})
-    find_leaks(*case, run(CONFIG.model_copy(update={"scaling": scaling, "ratings": ratings})))
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("changes", [{}, {"scaling": "participant"}])
+def test_an_honest_run_has_no_leak(case: Case, method: str, changes: dict[str, Any]) -> None:
+    find_leaks(*case, run(method, **changes))
 
 
-def test_an_honest_run_on_peoples_last_recordings_has_none(tiny_corpus: TinyCorpus) -> None:
-    config = CONFIG.model_copy(update={"split": CONFIG.split.model_copy(update={"kind": "sessions"})})
+@pytest.mark.parametrize("personalisation", ["fine-tuning", "local-head"])
+def test_personalisation_has_none(tiny_corpus: TinyCorpus, personalisation: str) -> None:
+    changes: dict[str, Any] = {
+        "split": {"kind": "sessions"},
+        "methods": [{"name": "own", "kind": "federated", "personalisation": personalisation}],
+        "scaling": "participant",
+    }
     corpus = tiny_corpus(participants=3, recordings_each=2, frames=400)
-    find_leaks(corpus, folds(corpus, config.split)[0], run(config))
+    find_leaks(corpus, folds(corpus, config(**changes).split)[0], run("own", **changes))
 
 
-def test_a_scaler_fitted_to_test_people_is_caught(
-    case: tuple[Corpus, Fold], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_scaler_fitted_to_test_people_is_caught(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = preparation._scalers
     monkeypatch.setattr(
         preparation, "_scalers", lambda trained, tested, config: honest([*trained, *tested], [], config)
     )
     with pytest.raises(LeakError, match=r"scalers.*: a leak"):
-        find_leaks(*case, run(CONFIG.model_copy(update={"scaling": "training"})))
+        find_leaks(*case, run())
 
 
-def test_a_lag_chosen_on_test_people_is_caught(
-    case: tuple[Corpus, Fold], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    corpus, fold = case
+def test_a_lag_chosen_on_test_people_is_caught(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leaky(corpus: Corpus, fold: Fold, config: Config) -> Prepared:
+        everyone = replace(fold, sites={**fold.sites, "the tested": fold.test})
+        of_all, honest = prepare(corpus, everyone, config), prepare(corpus, fold, config)
+        lags = {"lags": of_all.fingerprints["lags"]}
+        return replace(honest, fingerprints={**honest.fingerprints, **lags})
 
-    def fit(data: Corpus, _fold: Fold) -> Mapping[str, str]:
-        everyone = {**fold.sites, "site of the tested": fold.test}
-        leaky = prepare(data, Fold("leaky", everyone, fold.test, fold.test_site), CONFIG)
-        honest = prepare(data, fold, CONFIG)
-        return {"scalers": honest.fingerprints["scalers"], "lags": leaky.fingerprints["lags"]}
-
-    with pytest.raises(LeakError, match="fold fold-1: lags changed when"):
-        find_leaks(corpus, fold, fit)
+    monkeypatch.setattr(methods, "prepare", leaky)
+    with pytest.raises(LeakError, match=r"fold fold-1: lags changed when the test recordings \(P\d\d-1, P"):
+        find_leaks(*case, run())
 
 
-def test_a_round_chosen_on_test_people_is_caught(case: tuple[Corpus, Fold]) -> None:
-    with pytest.raises(LeakError, match="chosen round"):
-        find_leaks(*case, run(choose_on_test=True))
+def test_a_round_chosen_on_test_people_is_caught(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leaky(corpus: Corpus, fold: Fold, config: Config) -> Prepared:
+        honest = prepare(corpus, fold, config)
+        tested = tuple(Recording(test.inputs, test.gold, test.counts) for test in honest.test)
+        sites = {name: SiteRecordings(site.train, tested) for name, site in honest.sites.items()}
+        return replace(honest, sites=sites)
+
+    monkeypatch.setattr(methods, "prepare", leaky)
+    with pytest.raises(LeakError, match="validation"):
+        find_leaks(*case, run())
 
 
-def test_post_processing_fitted_to_test_people_is_caught(case: tuple[Corpus, Fold]) -> None:
-    with pytest.raises(
-        LeakError, match=r"post-processing changed when the test recordings \(P\d\d-1, P\d\d-1\)"
-    ):
-        find_leaks(*case, run(post_process_on_test=True))
+def test_post_processing_fitted_to_test_people_is_caught(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leaky(plan: Any, part: Part, ratings: Any) -> Any:
+        tested = tuple(Recording(test.inputs, test.gold, test.counts) for test in part.test)
+        return score_part(plan, replace(part, training=(SiteRecordings(tested, ()),)), ratings)
+
+    monkeypatch.setattr(methods, "score_part", leaky)
+    with pytest.raises(LeakError, match="fold fold-1: post-processing changed when the test recordings"):
+        find_leaks(*case, run())
 
 
-def test_training_on_a_test_recording_is_caught(case: tuple[Corpus, Fold]) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_training_on_a_test_recording_is_caught(case: Case, method: str) -> None:
     corpus, fold = case
     site, names = next(iter(fold.sites.items()))
     leaky = replace(fold, sites={**fold.sites, site: (*names, fold.test[0])})
-    with pytest.raises(LeakError, match=r"chosen round, lags, post-processing, scalers, weights"):
-        find_leaks(corpus, leaky, run())
+    with pytest.raises(LeakError, match="lags, post-processing, scalers, validation, weights changed"):
+        find_leaks(corpus, leaky, run(method))
 
 
-def test_a_fit_that_does_not_repeat_itself_is_told_from_a_leak(case: tuple[Corpus, Fold]) -> None:
+def test_a_fit_that_does_not_repeat_itself_is_told_from_a_leak(case: Case) -> None:
     calls = iter(range(9))
     with pytest.raises(LeakError, match="what is fitted came out differently from the same data"):
         find_leaks(*case, lambda _corpus, _fold: str(next(calls)))
 
 
 def test_rubbish_replaces_all_that_is_known_of_test_people_and_nothing_else(
-    case: tuple[Corpus, Fold],
+    case: Case,
 ) -> None:
     corpus, fold = case
     for before, after in zip(corpus.recordings, spoilt(corpus, fold).recordings, strict=True):
