@@ -24,6 +24,7 @@ from mien_common.errors import SettingsError
 from mien_lab.corpora.corpus import RatedRecording
 
 from .config import Ratings
+from .scalers import measured
 
 Array = NDArray[np.float64]
 
@@ -151,8 +152,8 @@ def _rows(
 
 def _standardised(recording: RatedRecording) -> Array:
     """(frames, channels); 0 where unknown."""
-    measured = np.where(recording.valid[:, None], recording.features, np.float32(np.nan))
-    standard = fit_scaler_to([measured]).standardise(measured)
+    values = measured(recording)
+    standard = fit_scaler_to([values]).standardise(values)
     return np.clip(standard, -_FARTHEST, _FARTHEST).astype(np.float64)
 
 

@@ -14,14 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien_client.rated_recording import Recording
-from mien_client.scaling import Scaler, fit_scaler_to
-from mien_common.errors import FeatureFileError, RatingsError
+from mien_client.scaling import Scaler
+from mien_common.errors import RatingsError
 from mien_common.schema import TARGETS
 from mien_lab.corpora.corpus import Corpus, RatedRecording
 from mien_lab.corpora.gold_standard import gold_standard
 
 from .config import Config, Ratings
 from .lag import LagCurve, lag_curve
+from .scalers import fit_scalers, measured
 from .splits import Fold
 
 Kind = TypeVar("Kind", bound=np.generic)
@@ -107,7 +108,7 @@ def prepare(corpus: Corpus, fold: Fold, config: Config) -> Prepared:
         recording.name: gold_standard(recording, config.corpus.gold_standard)
         for recording in [*trained, *tested]
     }
-    fitted, of_strangers = _scalers(trained, tested, config)
+    fitted, of_strangers = fit_scalers(trained, tested, config)
     scalers = {**of_strangers, **fitted}
     curves = _lag_curves(training, gold, corpus.rate_hz, config.ratings)
     lags = {name: curve.best() for name, curve in curves.items()}
@@ -179,46 +180,6 @@ def digest(parts: Iterable[bytes]) -> str:
     return sha.hexdigest()
 
 
-def _scalers(
-    trained: Sequence[RatedRecording], tested: Sequence[RatedRecording], config: Config
-) -> tuple[dict[str, Scaler], dict[str, Scaler]]:
-    """Scalers by person: those fitted to training recordings; those of people who do not train."""
-    train_people = dict.fromkeys(recording.participant for recording in trained)
-    strangers = [recording for recording in tested if recording.participant not in train_people]
-    if config.scaling == "training":
-        for person in train_people:
-            _measured_of(person, trained)
-        for person in dict.fromkeys(recording.participant for recording in strangers):
-            _measured_of(person, strangers)
-        shared = fit_scaler_to([_measured(recording) for recording in trained])
-        return (
-            dict.fromkeys(train_people, shared),
-            dict.fromkeys((recording.participant for recording in strangers), shared),
-        )
-    return (
-        {person: fit_scaler_to(_measured_of(person, trained)) for person in train_people},
-        {
-            person: fit_scaler_to(_measured_of(person, strangers))
-            for person in dict.fromkeys(recording.participant for recording in strangers)
-        },
-    )
-
-
-def _measured_of(person: str, recordings: Sequence[RatedRecording]) -> list[NDArray[np.float32]]:
-    own = [recording for recording in recordings if recording.participant == person]
-    if not any(recording.valid.any() for recording in own):
-        raise FeatureFileError(
-            f"{own[0].source}: participant {person} has no frame with a measured face. "
-            "Leave this participant out, or extract the features again."
-        )
-    return [_measured(recording) for recording in own]
-
-
-def _measured(recording: RatedRecording) -> NDArray[np.float32]:
-    """(frames, channels) features; NaN where no face was measured, whatever the file says there."""
-    return np.where(recording.valid[:, None], recording.features, np.float32(np.nan))
-
-
 def _lag_curves(
     training: Mapping[str, Sequence[RatedRecording]],
     gold: Mapping[str, NDArray[np.float32]],
@@ -257,7 +218,7 @@ def _recording(
         targets[: max(len(gold) - frames, 0), column] = gold[frames:, column]
     counts = recording.valid & np.isfinite(targets).all(axis=1)
     return Recording(
-        inputs=scaler.standardise(_measured(recording)),
+        inputs=scaler.standardise(measured(recording)),
         targets=np.where(counts[:, None], targets, np.float32(0.0)),
         counts=counts,
     )
@@ -301,7 +262,7 @@ def _tested(
         name=recording.name,
         participant=recording.participant,
         site=site,
-        inputs=scaler.standardise(_measured(recording)),
+        inputs=scaler.standardise(measured(recording)),
         gold=np.where(rated[:, None], gold, np.float32(0.0)),
         counts=counts,
         lag_s=lag_s,

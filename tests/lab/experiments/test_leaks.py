@@ -16,6 +16,7 @@ from mien_lab.experiments.leaks import Fingerprints, LeakError, find_leaks, spoi
 from mien_lab.experiments.methods import run_fold
 from mien_lab.experiments.outcome import Job
 from mien_lab.experiments.preparation import Prepared, SiteRecordings, prepare
+from mien_lab.experiments.scalers import fit_scalers
 from mien_lab.experiments.scoring import Part, score_part
 from mien_lab.experiments.splits import Fold, folds
 
@@ -84,9 +85,10 @@ def test_personalisation_has_none(tiny_corpus: TinyCorpus, personalisation: str)
 
 
 def test_a_scaler_fitted_to_test_people_is_caught(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = preparation._scalers
     monkeypatch.setattr(
-        preparation, "_scalers", lambda trained, tested, config: honest([*trained, *tested], [], config)
+        preparation,
+        "fit_scalers",
+        lambda trained, tested, config: fit_scalers([*trained, *tested], [], config),
     )
     with pytest.raises(LeakError, match=r"scalers.*: a leak"):
         find_leaks(*case, run())
