@@ -251,7 +251,7 @@ def run(
         float | None,
         typer.Option(
             help="fedavgm, fedadam, fedyogi, fedadagrad: length of the server's step along the mean update.",
-            show_default="1 for fedavgm, else 0.01",
+            show_default="1 for fedavgm, else 0.03",
             rich_help_panel=RULE,
         ),
     ] = None,

@@ -17,7 +17,7 @@ from .rule import Arrays
 MOMENTUM_RATE: Final = 1.0
 """FedAvgM's learning rate where none is given: Hsu et al. (2019) write the rule without one."""
 
-ADAPTIVE_RATE: Final = 0.01
+ADAPTIVE_RATE: Final = 0.03
 """FedAdam's, FedYogi's and FedAdagrad's where none is given. A weight moves by about this much in a round;
 Reddi et al. (2021) tune it per task and name no default. ``docs/rules.md`` has what was tried here."""
 

@@ -39,7 +39,7 @@ class RuleSettings(BaseModel):
     proximal_mu: Positive = 0.01
     """FedProx: how strongly a site is held to the global weights."""
     server_learning_rate: Positive | None = None
-    """None: the rule's own default: 1 for FedAvgM and SCAFFOLD, 0.01 for the adaptive ones."""
+    """None: the rule's own default: 1 for FedAvgM and SCAFFOLD, 0.03 for the adaptive ones."""
     server_momentum: Share = 0.9
     """FedAvgM."""
     beta_1: Share = 0.9

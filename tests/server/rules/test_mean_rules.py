@@ -211,7 +211,7 @@ def test_flowers_adam_takes_other_steps_than_the_papers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "rate"), [("fedavgm", 1.0), ("fedadam", 0.01), ("fedyogi", 0.01), ("fedadagrad", 0.01)]
+    ("name", "rate"), [("fedavgm", 1.0), ("fedadam", 0.03), ("fedyogi", 0.03), ("fedadagrad", 0.03)]
 )
 def test_the_rate_that_is_used_where_none_is_given(name: str, rate: float) -> None:
     plain = RuleSettings.model_validate({"name": name})
