@@ -51,7 +51,7 @@ class Federation:
 
 def train_federated(plan: Plan, sites: Mapping[str, SiteRecordings], method: Method) -> Trained:
     """All rounds, and what the method does after the last one."""
-    rule = rule_from(method.rule)
+    rule = rule_from(method.rule, len(sites))
     training = rule.local_settings(plan.training)
     federation = first_weights(plan, sorted(sites), local_arrays(method, plan.architecture))
     controls: dict[str, SiteControl] = {}

@@ -83,7 +83,7 @@ def test_what_is_local_never_reaches_the_rule(
     personalisation: str, rule: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: set[str] = set()
-    monkeypatch.setattr(federated, "rule_from", lambda settings: _Listening(rule_from(settings), heard))
+    monkeypatch.setattr(federated, "rule_from", lambda *given: _Listening(rule_from(*given), heard))
     method = Method.model_validate(
         {"name": "m", "kind": "federated", "personalisation": personalisation, "rule": {"name": rule}}
     )
