@@ -101,7 +101,8 @@ def train(
     if not frames:
         raise SessionError("no frame of this site's training sessions is both valid and rated.")
     per_window = network.architecture.predicts == "window"
-    if per_window and settings.batch_windows == 1 and settings.mse_share < 1.0:
+    fewest = 2 if per_window and settings.mse_share < 1.0 else 1
+    if settings.batch_windows < fewest:
         raise SettingsError(
             "batch_windows is 1, and the CCC of a single window's pair is undefined. "
             "Set batch_windows to 2 or more, or mse_share to 1."
@@ -115,7 +116,7 @@ def train(
     steps, mean_loss = 0, float("nan")
     for epoch in range(1, settings.local_epochs + 1):
         losses: list[Tensor] = []
-        for batch in windows.epoch(generator, settings.batch_windows):
+        for batch in windows.epoch(generator, settings.batch_windows, fewest):
             optimiser.zero_grad(set_to_none=True)
             prediction = (
                 _in_bf16(network, batch.inputs) if bf16 else recurrence.forward(network, batch.inputs)

@@ -54,8 +54,11 @@ class Windows:
         )
         self._within = torch.arange(length, device=device)
 
-    def epoch(self, generator: np.random.Generator, batch_windows: int) -> Iterator[Batch]:
-        """Every counted frame once: windows from a random start in each recording, in random order."""
+    def epoch(self, generator: np.random.Generator, batch_windows: int, fewest: int = 1) -> Iterator[Batch]:
+        """Every counted frame once: windows from a random start in each recording, in random order.
+
+        A last batch of less than ``fewest`` windows joins the one before it.
+        """
         starts = np.concatenate(
             [
                 self.starts(number, int(generator.integers(self._length)))
@@ -63,8 +66,11 @@ class Windows:
             ]
         )
         starts = starts[generator.permutation(len(starts))]
-        for at in range(0, len(starts), batch_windows):
-            yield self.batch(starts[at : at + batch_windows])
+        cuts = list(range(batch_windows, len(starts), batch_windows))
+        if cuts and len(starts) - cuts[-1] < fewest:
+            cuts.pop()
+        for chosen in np.split(starts, cuts):
+            yield self.batch(chosen)
 
     def starts(self, number: int, offset: int) -> NDArray[np.int64]:
         """Where a recording's windows start, those left out in which nothing counts."""

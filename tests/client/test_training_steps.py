@@ -286,7 +286,7 @@ def test_a_model_of_windows_learns_their_means() -> None:
         return False
 
     given = settings(
-        local_epochs=40, learning_rate=0.02, window_s=2.0, batch_windows=20, clip_gradient_norm=1.0
+        local_epochs=20, learning_rate=0.02, window_s=2.0, batch_windows=20, clip_gradient_norm=1.0
     )
     train(network, [recording], given, SEED, CPU, after_epoch=note)
     assert losses[-1] < 0.2 < losses[0]

@@ -47,6 +47,23 @@ def test_an_epoch_holds_every_counted_frame_once_in_random_order(seed: int, leng
     assert all(bool(batch.counts.any(1).all()) for batch in batches), "no window in which nothing counts"
 
 
+@pytest.mark.parametrize(("frames", "sizes"), [(200, [4, 4, 2]), (180, [4, 5]), (20, [1])])
+def test_a_last_batch_that_is_too_small_joins_the_one_before(frames: int, sizes: list[int]) -> None:
+    windows = Windows([numbered(frames)], 20, CPU)
+
+    class Whole:
+        """A generator whose windows start with the recording."""
+
+        def integers(self, _high: int) -> int:
+            return 0
+
+        def permutation(self, count: int) -> NDArray[np.int64]:
+            return np.arange(count)
+
+    batches = windows.epoch(Whole(), 4, fewest=2)  # type: ignore[arg-type]
+    assert [len(batch.inputs) for batch in batches] == sizes
+
+
 def test_epochs_differ_and_a_seed_repeats_them() -> None:
     windows = Windows([numbered(300)], 20, CPU)
 

@@ -58,6 +58,7 @@ def benchmarks() -> Mapping[str, Benchmark]:
     from mien_lab.benchmarks.ingest import ingest_speed
     from mien_lab.benchmarks.memory import ingest_memory
     from mien_lab.benchmarks.rounds import round_overhead
+    from mien_lab.benchmarks.training import training_speed
     from mien_lab.benchmarks.watch import watch_latency
 
     return {
@@ -65,6 +66,7 @@ def benchmarks() -> Mapping[str, Benchmark]:
         "ingest-speed": ingest_speed,
         "ingest-memory": ingest_memory,
         "watch-latency": watch_latency,
+        "training-speed": training_speed,
     }
 
 

@@ -18,6 +18,7 @@ def bench(
     ingest-speed: frames/s of ingest on one core, against bare MediaPipe FaceLandmarker, and py-feat's own.
     ingest-memory: peak memory of ingesting half an hour, against a minute.
     watch-latency: ms from frame to prediction in watch, at 30 frames/s on one core, against its limits.
+    training-speed: frames/s of local training, against a plain PyTorch loop; on a GPU against our own CPU.
     """
     import tempfile
 
