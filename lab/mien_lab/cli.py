@@ -5,6 +5,7 @@ import typer
 from .commands.au_response import au_response
 from .commands.bench import bench
 from .commands.calibration_gain import calibration_gain
+from .commands.compare import compare
 from .commands.demo import demo
 from .commands.missing import missing
 from .commands.puppet import puppet
@@ -19,5 +20,5 @@ def lab() -> None:
 
 
 # In the order of the help text.
-for command in (puppet, calibration_gain, missing, au_response, demo, simulate, bench):
+for command in (puppet, calibration_gain, missing, au_response, demo, compare, simulate, bench):
     app.command()(command)
