@@ -1,0 +1,36 @@
+"""``mien server enrol``: a site's key is let in."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Dir
+
+
+def enrol(
+    public_key: Annotated[
+        Path, typer.Argument(metavar="PUBKEY", help="The site's public key, keys/site.pub in its folder.")
+    ],
+    name: Annotated[str, typer.Option(help="The site's name, as in its own `mien agent init --name`.")],
+    folder: Dir = Path(),
+) -> None:
+    """Let a site join: from now on the holder of this key, and nobody else, is that site."""
+    from mien_common.errors import FederationError
+    from mien_server.control import Control
+    from mien_server.enrolment import enrol as enrol_site
+    from mien_server.enrolment import register
+    from mien_server.folder import open_folder
+    from mien_server.health import check_health
+
+    opened = open_folder(folder)
+    site = enrol_site(opened, public_key, name)
+    try:
+        check_health(opened)
+    except FederationError:
+        when = "it can join once the server is up"
+    else:
+        with Control(opened) as control:
+            register(opened, control)
+        when = "it can join now"
+    print(f"enrolled {site.name} {site.fingerprint}; {when}")

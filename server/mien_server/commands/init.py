@@ -1,0 +1,81 @@
+"""``mien server init``: a folder with settings and certificates."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.")],
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Name by which agents reach this server; give it once per name. localhost and this "
+            "machine's own name are always in the certificate."
+        ),
+    ] = None,
+    ip: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Address by which agents reach this server; give it once per address. 127.0.0.1 and "
+            "::1 are always in the certificate."
+        ),
+    ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            help="Address to accept agents on; 0.0.0.0 means every one of this machine.",
+            show_default="0.0.0.0",  # noqa: S104 - a word in the help
+        ),
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port for agents.", show_default="9092")] = None,
+    control_port: Annotated[
+        int | None,
+        typer.Option(help="Port for these commands, on 127.0.0.1 only.", show_default="9093"),
+    ] = None,
+    days: Annotated[
+        int, typer.Option(min=1, max=3650, help="Days until the server certificate expires.")
+    ] = 365,
+    renew: Annotated[
+        bool,
+        typer.Option(
+            "--renew",
+            help="Give an existing folder a new server certificate, the names given here added; "
+            "its sites need nothing new. Start `up` again after it.",
+        ),
+    ] = False,
+) -> None:
+    """Make a server folder: settings, a certificate authority, a server certificate."""
+    import datetime as dt
+
+    from mien_server.certificates import issue_server_certificate, make_authority
+    from mien_server.folder import create_folder, open_folder, parse_settings, save_settings
+
+    given: dict[str, object] = {
+        "hosts": host,
+        "ips": ip,
+        "listen": listen,
+        "port": port,
+        "control_port": control_port,
+    }
+    values = {name: value for name, value in given.items() if value is not None}
+    now = dt.datetime.now(dt.UTC)
+    if renew:
+        made = open_folder(folder)
+        kept = made.settings.model_dump()
+        # Names are added: a site that uses an old one goes on working.
+        values |= {"hosts": [*dict.fromkeys([*kept["hosts"], *(host or ())])]}
+        values |= {"ips": [*dict.fromkeys([*kept["ips"], *(ip or ())])]}
+        settings = parse_settings({**kept, **values}, "the new settings")
+        made = type(made)(made.path, settings)
+    else:
+        made = create_folder(folder, parse_settings(values, "mien server init"))
+        settings = made.settings
+        make_authority(made.tls, now)
+    issue_server_certificate(made.tls, settings.hosts, settings.ips, days, now)
+    save_settings(made)
+    print(f"{'renewed' if renew else 'made'} {made.path}")
+    if renew:
+        print("start `mien server up` again to use the new certificate")
+    print(f"give every site {made.ca_certificate} and the address NAME:{settings.port}")
