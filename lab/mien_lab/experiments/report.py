@@ -21,7 +21,7 @@ from .paired_tests import PairedTest, paired_tests
 from .plots import draw_all
 from .scores import RunScore, contenders, groups_of_recordings, score_runs
 from .statistics import Summary, summarise
-from .tables import ccc_table, latex, markdown, number, paired_table
+from .tables import Table, ccc_table, latex, markdown, markdown_list, markdown_rows, number, paired_table
 from .tidy import differences_csv, paired_csv, recordings_csv, rounds_csv, runs_csv, table_csv
 
 SUMMARY_FILE: Final = "summary.md"
@@ -92,7 +92,7 @@ def write_report(out: Path, config: Config, outcomes: Sequence[Outcome], note: s
         write_atomic(out / name, text.encode())
     remark = " · ".join(["synthetic data"] * is_made(config) + ["partial results"] * (partial is not None))
     plots = draw_all(out / PLOTS_FOLDER, rows, remark) if final else ()
-    summary = _summary(config, rows, tests, markdown(table), [*texts], [plot.name for plot in plots])
+    summary = _summary(config, rows, tests, table, [*texts], [plot.name for plot in plots])
     write_atomic(out / SUMMARY_FILE, summary.encode())
     return Report(out, (out / SUMMARY_FILE, *(out / name for name in texts), *plots), rows, tests)
 
@@ -113,13 +113,16 @@ def _summary(
     config: Config,
     rows: Sequence[Summary],
     tests: Sequence[PairedTest],
-    table: str,
+    table: Table,
     files: Sequence[str],
     plots: Sequence[str],
 ) -> str:
-    parts = [f"# {config.name}", table.rstrip()]
+    parts = [f"# {config.name}"]
+    if is_made(config):
+        parts += ["**Synthetic data: made by a program, no evidence about people.**"]
+    parts += [markdown_rows(table).rstrip(), markdown_list(table.caption[1:])]
     if tests:
-        parts += ["## Who gains and who loses", *_gains(tests)]
+        parts += ["## Who gains and who loses", *_gains(config, tests)]
     if any(one.undefined != (0, 0) for one in rows):
         parts += ["Some CCCs are undefined; `recordings.csv` says which and why."]
     parts += ["## Files", "\n".join(f"- [{name}]({name}): {_ABOUT[name]}" for name in files)]
@@ -130,9 +133,22 @@ def _summary(
     return "\n\n".join(parts) + "\n"
 
 
-def _gains(tests: Sequence[PairedTest]) -> list[str]:
-    """A line per pair of a model's methods; the persons themselves are in ``differences.csv``."""
-    within = [test for test in tests if test.a.model == test.b.model and test.pairs]
+def _gains(config: Config, tests: Sequence[PairedTest]) -> list[str]:
+    """A line per pair of a model's methods that has the plain federated one, or the first of all, in it.
+
+    All pairs are in ``tests.csv``, the persons themselves in ``differences.csv``.
+    """
+    plain = [
+        method.name
+        for method in config.methods
+        if method.kind == "federated" and method.personalisation == "none"
+    ]
+    reference = [*plain, config.methods[0].name][0]
+    within = [
+        test
+        for test in tests
+        if test.a.model == test.b.model and test.pairs and reference in (test.a.method, test.b.method)
+    ]
     lines = [
         f"- {test.a.model}, {test.target}: {test.gain} of {test.pairs} people have a higher CCC under "
         f"{test.b.method} than under {test.a.method}, {test.lose} a lower one "

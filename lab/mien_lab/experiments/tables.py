@@ -124,6 +124,17 @@ def paired_table(
 
 def markdown(table: Table) -> str:
     """The caption, then the table."""
+    caption = " ".join(_markdown_text(sentence) for sentence in table.caption)
+    return f"{caption}\n\n{markdown_rows(table)}"
+
+
+def markdown_list(sentences: Sequence[str]) -> str:
+    """A caption, a line for each sentence."""
+    return "\n".join(f"- {_markdown_text(sentence)}" for sentence in sentences)
+
+
+def markdown_rows(table: Table) -> str:
+    """The table without its caption."""
     over = [name for name, width in table.groups for _ in range(width)]
     heads = [
         f"{group}: {name}" if group and not name.startswith(group) else name
@@ -131,8 +142,6 @@ def markdown(table: Table) -> str:
     ]
     align = [":--"] * table.names + ["--:"] * (len(heads) - table.names)
     lines = [
-        " ".join(_markdown_text(sentence) for sentence in table.caption),
-        "",
         _markdown_row([_markdown_text(head) for head in heads]),
         _markdown_row(align),
         *(_markdown_row([_markdown_cell(cell) for cell in row]) for row in table.rows),
