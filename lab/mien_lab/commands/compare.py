@@ -171,6 +171,6 @@ def _check_leaks(config: "Config", corpus: "Corpus", screen: "CompareScreen | Js
 
             find_leaks(corpus, fold, fit)
             screen.say(
-                f"no leak: {method.name} with {model.name}, fold {fold.name}, {short.rounds} rounds: with rubbish "
-                "in the place of the test recordings all that is fitted stays the same"
+                f"no leak: {method.name} with {model.name}, fold {fold.name}, {short.rounds} rounds: with "
+                "rubbish in the place of the test recordings all that is fitted stays the same"
             )
