@@ -4,6 +4,7 @@ Enters: what all sites share, and an order with global weights and the sites to 
 site, in the order asked, each made when it is wanted.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,8 @@ class Trained:
     """None where no frame of the site counts."""
     frames: int
     loss: float
+    seconds: float
+    """Of making its data and training."""
     peak_mb: float
     """Largest resident set so far of the process it was trained in."""
 
@@ -72,9 +75,10 @@ class Validated:
 def train_sites(shared: Shared, order: TrainOrder) -> Iterator[Trained]:
     """Each site's data are made, trained on by the deployed agent's own function, and dropped."""
     for site in order.sites:
+        began = time.monotonic()
         recording = SimulatedSite(shared.seed, number_of(site), shared.seconds).training()
         if not recording.counts.any():  # the person was out of sight all the time
-            yield Trained(site, None, 0, 0.0, peak_mb())
+            yield Trained(site, None, 0, 0.0, time.monotonic() - began, peak_mb())
             continue
         update = local_update(
             order.weights,
@@ -84,7 +88,8 @@ def train_sites(shared: Shared, order: TrainOrder) -> Iterator[Trained]:
             window_seed(shared.seed, order.round, site),
             torch.device("cpu"),
         )
-        yield Trained(site, update.delta, update.result.frames, update.result.loss, peak_mb())
+        result, seconds = update.result, time.monotonic() - began
+        yield Trained(site, update.delta, result.frames, result.loss, seconds, peak_mb())
 
 
 def validate_sites(shared: Shared, order: ValidateOrder) -> Iterator[Validated]:

@@ -78,6 +78,8 @@ class SimulatedRound:
     """Pooled CCC of valence and arousal at the validation sites."""
     seconds: float
     """Of training and combining."""
+    busy_seconds: float
+    """Of the sites' own work, added up over processes."""
     validation_seconds: float
     own_peak_mb: float
     """Largest resident set so far, of this process."""
@@ -181,8 +183,9 @@ def _round(
     began = time.monotonic()
     sites = _asked(settings, round_)
     rule.begin(weights, round_)
-    frames, silent, losses = 0, 0, 0.0
+    frames, silent, losses, busy = 0, 0, 0.0, 0.0
     for answer in crew.train(TrainOrder(round_, weights, sites)):
+        busy += answer.seconds
         if answer.delta is None:
             silent += 1
             continue
@@ -201,6 +204,7 @@ def _round(
         loss=losses / frames,
         validation=ccc,
         seconds=trained - began,
+        busy_seconds=busy,
         validation_seconds=time.monotonic() - trained,
         own_peak_mb=peak_mb(),
         workers_peak_mb=crew.peaks_mb,

@@ -58,6 +58,8 @@ def benchmarks() -> Mapping[str, Benchmark]:
     from mien_lab.benchmarks.ingest import ingest_speed
     from mien_lab.benchmarks.memory import ingest_memory
     from mien_lab.benchmarks.rounds import round_overhead
+    from mien_lab.benchmarks.simulation import simulation
+    from mien_lab.benchmarks.synthetic import synthetic_federation
     from mien_lab.benchmarks.training import training_speed
     from mien_lab.benchmarks.watch import watch_latency
 
@@ -67,6 +69,8 @@ def benchmarks() -> Mapping[str, Benchmark]:
         "ingest-memory": ingest_memory,
         "watch-latency": watch_latency,
         "training-speed": training_speed,
+        "synthetic-federation": synthetic_federation,
+        "simulation": simulation,
     }
 
 

@@ -19,6 +19,8 @@ def bench(
     ingest-memory: peak memory of ingesting half an hour, against a minute.
     watch-latency: ms from frame to prediction in watch, at 30 frames/s on one core, against its limits.
     training-speed: frames/s of local training, against a plain PyTorch loop; on a GPU against our own CPU.
+    synthetic-federation: CCC of a federated GRU on the synthetic set, against a centralised one.
+    simulation: seconds of a simulated round at 50 sites, against Flower's own simulation engine; memory.
     """
     import tempfile
 

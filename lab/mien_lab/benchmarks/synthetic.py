@@ -1,0 +1,159 @@
+"""Benchmark: what federation gains and loses on the synthetic set, whose answer is known.
+
+20 sites of one invented person each, no two alike; each person's last recording is tested. The same code as
+``mien lab compare``. Centralised training and each site alone take one learning rate, federated training
+another: of 3e-3 to 2e-2 the one that suits each, or the comparison would be of learning rates. No evidence
+about people.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from mien_common.architecture import Architecture
+from mien_common.errors import MienError
+from mien_common.files import make_folder
+from mien_common.messages import TrainingSettings
+from mien_lab.benchmarks.figures import Figure, Say, figure
+from mien_lab.corpora.corpus import Corpus
+from mien_lab.corpora.opening import open_corpus
+from mien_lab.corpora.synthetic import Planted, planted
+from mien_lab.experiments.comparison import Standing, run_comparison
+from mien_lab.experiments.config import Config, CorpusChoice, Method, ModelChoice, Ratings, Split
+from mien_lab.experiments.outcome import Job, Outcome
+from mien_lab.experiments.scores import score_run
+from mien_server.rules.settings import RuleSettings
+
+SITES: Final = 20
+SEED: Final = 7
+FEDERATED_SHARE: Final = 0.97
+LAG_ERROR_S: Final = 0.2
+CLEARLY: Final = 1.1
+"""How many times better than a site alone federation should be, to be clearly better."""
+SMALLEST_ERROR_S: Final = 1e-3
+
+_RULE: Final = RuleSettings(name="fedavgm", server_momentum=0.5)
+TOGETHER: Final = Config(
+    name="synthetic in one place",
+    corpus=CorpusChoice(kind="synthetic", seed=SEED, participants=SITES),
+    split=Split(kind="sessions"),
+    ratings=Ratings(lag_s="grid"),
+    training=TrainingSettings(local_epochs=1, learning_rate=5e-3, window_s=5.0, batch_windows=4),
+    rounds=60,
+    models=(ModelChoice(name="GRU", architecture=Architecture(kind="gru", hidden_units=32, layers=1)),),
+    methods=(Method(name="centralised", kind="centralised"), Method(name="local only", kind="local-only")),
+    device="cpu",
+)
+FEDERATED: Final = TOGETHER.model_copy(
+    update={
+        "name": "synthetic federated",
+        "training": TOGETHER.training.model_copy(update={"learning_rate": 2e-2}),
+        "methods": (
+            Method(name="federated", kind="federated", rule=_RULE),
+            Method(
+                name="fine-tuned",
+                kind="federated",
+                rule=_RULE,
+                personalisation="fine-tuning",
+                fine_tuning_epochs=15,
+            ),
+        ),
+    }
+)
+
+
+def synthetic_federation(folder: Path, say: Say) -> tuple[Figure, ...]:
+    """Federated against centralised, the lag, each site alone, and the worst site after fine-tuning."""
+    make_folder(folder)
+    corpus = open_corpus(TOGETHER.corpus, folder)
+    answer = planted(SEED, SITES)
+    say(f"  {SITES} sites, {len(corpus.recordings)} recordings; planted lag {answer.lag_s:.2f} s on average")
+    outcomes = {
+        outcome.job.method: outcome
+        for config in (TOGETHER, FEDERATED)
+        for outcome in _outcomes(config, corpus, folder, say)
+    }
+    return figures_of(outcomes, answer, say)
+
+
+def figures_of(outcomes: Mapping[str, Outcome], answer: Planted, say: Say) -> tuple[Figure, ...]:
+    """The figures, from an outcome per method."""
+    ccc = {method: site_ccc(outcome) for method, outcome in outcomes.items()}
+    for method, each in ccc.items():
+        valence, arousal = each.mean(axis=0)
+        say(f"  {method:<12} valence {valence:.3f}  arousal {arousal:.3f}  worst site {_worst(each):.3f}")
+    mean = {method: float(each.mean()) for method, each in ccc.items()}
+    lag_s = outcomes["federated"].lag_s["all"]
+    error_s = max(abs(found - answer.lag_s) for found in lag_s)
+    say(f"  lag chosen {lag_s[0]:g} s and {lag_s[1]:g} s, planted {answer.lag_s:.2f} s")
+    better = mean["federated"], mean["local only"]
+    worst = _worst(ccc["fine-tuned"]), _worst(ccc["federated"])
+    return (
+        figure(
+            "synthetic-federation",
+            mean["federated"],
+            "CCC",
+            "the same GRU, centralised",
+            mean["centralised"],
+            FEDERATED_SHARE,
+            "higher",
+        ),
+        figure(
+            "synthetic-lag", max(error_s, SMALLEST_ERROR_S), "s off", "what may be", LAG_ERROR_S, 1.0, "lower"
+        ),
+        figure("synthetic-local-only", better[0], "CCC", "each site alone", better[1], CLEARLY, "higher"),
+        figure(
+            "synthetic-worst-site", worst[0], "CCC fine-tuned", "without fine-tuning", worst[1], 1.0, "higher"
+        ),
+    )
+
+
+def site_ccc(outcome: Outcome) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """(sites, 2) CCC of valence and arousal on each site's test recording; AVEC's rule is their mean."""
+    return np.array(
+        [[target.ccc for target in recording.targets] for recording in score_run(outcome).recordings]
+    )
+
+
+def _worst(each: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> float:
+    """Of the sites' means over valence and arousal, the lowest."""
+    return float(each.mean(axis=1).min())
+
+
+def _outcomes(config: Config, corpus: Corpus, folder: Path, say: Say) -> tuple[Outcome, ...]:
+    made = run_comparison(
+        config, corpus, folder / config.name.replace(" ", "-"), len(os.sched_getaffinity(0)), _Quiet(say)
+    )
+    if made.interrupted:
+        raise KeyboardInterrupt
+    if made.failed:
+        raise MienError(f"{config.name}: {next(iter(made.failed.values()))}")
+    return made.outcomes
+
+
+class _Quiet:
+    """Says when a run is done, and little else."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+
+    def began(self, _every: Sequence[Job], _done: Mapping[Job, Outcome], _workers: int, /) -> None:
+        """Nothing to say."""
+
+    def say(self, line: str) -> None:
+        """As it is."""
+        self._say(f"  {line}")
+
+    def finished(self, outcome: Outcome, standing: Standing) -> None:
+        """Which, and how long it took."""
+        self._say(f"  {outcome.job.method}: {outcome.seconds:.0f} s, {standing.done} of {standing.total}")
+
+    def failed(self, job: Job, reason: str, standing: Standing) -> None:
+        """Which, and why."""
+        self._say(f"  {job.id} failed, {standing.failed} of {standing.total}: {reason}")
+
+    def moved(self, _standing: Standing, /) -> None:
+        """Nothing to say."""
