@@ -113,7 +113,7 @@ class CompareScreen:
             self.say(f"stopped; what is done is kept in {out}, and the same command goes on from there")
 
     def _view(self) -> Group:
-        parts: list[Table | Text | ProgressBar] = [self._table()]
+        parts: list[Table | Text] = [self._table()]
         if (now := self._standing) is not None:
             left = (
                 "time left not known yet"
@@ -122,7 +122,9 @@ class CompareScreen:
             )
             failed = f", {now.failed} failed" if now.failed else ""
             parts.append(Text(f"{now.done} of {now.total} runs done{failed}, {left}"))
-            parts.append(ProgressBar(total=now.total, completed=now.done + now.failed, width=60))
+            bar = Table.grid()  # by itself a bar does not end its line
+            bar.add_row(ProgressBar(total=now.total, completed=now.done + now.failed, width=60))
+            parts.append(bar)
             for one in now.running[:_RUNNING_SHOWN]:
                 rounds = f"round {one.done} of {one.total}" if one.done else "preparing"
                 parts.append(Text(f"  {one.job.id}: {rounds}, {in_words(one.seconds)}"))

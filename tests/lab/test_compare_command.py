@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mien_common.architecture import Architecture
 from mien_common.cli import main
+from mien_lab.experiments.config import parse_config
 
 Mien = Callable[..., "Done"]
 
@@ -271,6 +273,18 @@ def test_presets_can_be_printed_edited_and_run_from_the_file(mien: Mien, tmp_pat
         printed = mien(tmp_path / "mine.toml", "--print")
         assert printed.returncode == 0
         assert f'name = "{name}"' in printed.stdout
+
+
+def test_the_documented_configurations_hold_and_name_every_key() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "compare.md").read_text()
+    every, ours = re.findall(r"```toml\n(.*?)```", page, flags=re.S)
+    for text in (every, ours):
+        parse_config(text, "docs/compare.md", Path())
+    whole = parse_config(every, "docs/compare.md", Path())
+    parts = (whole, whole.corpus, whole.split, whole.ratings, whole.training, whole.methods[0])
+    names = {name for part in parts for name in type(part).model_fields}
+    names |= set(Architecture.model_fields) - {"channels"}
+    assert [name for name in sorted(names) if not re.search(rf"\b{name}\b( = |\])", every)] == []
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """``mien lab compare``: one command per table of a paper."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,6 +89,7 @@ def compare(
             result = run_comparison(chosen, corpus, folder, count, screen, fresh=fresh)
         screen.result(result, folder)
     except KeyboardInterrupt:
+        print(f"stopped; runs that are done are kept in {folder}", file=sys.stderr)
         raise typer.Exit(130) from None
     if result.interrupted or result.failed:
         raise typer.Exit(130 if result.interrupted else 1)

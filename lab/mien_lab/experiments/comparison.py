@@ -158,8 +158,7 @@ def run_comparison(
             interrupted = True
         finally:
             crew.stop()
-        if interrupted:
-            audience.say("stopping: the report of what is done is being written")
+        audience.say("stopping; writing the report of what is done" if interrupted else "writing the report")
         report = state.report(final=not interrupted)
         folder.close(state.failed, report.files if report else ())
         done = tuple(outcomes[job] for job in every if job in outcomes)
