@@ -21,8 +21,8 @@ from .layer import (
     beside,
     blocks,
     numbers_of,
+    product_with,
     span,
-    stacked,
     states_around,
     sums_of_gates,
 )
@@ -54,9 +54,8 @@ class GruLayer(torch.autograd.Function):
         before, after = states_around(states, reverse=reverse)
         gates = np.empty((frames, both, batch), given.dtype)
         from_state, candidate = (np.empty((frames, units, batch), given.dtype) for _ in range(2))
-        recurrent = stacked(to_state * half[:, None], batch)
-        product = np.empty((*recurrent.shape[:2], batch), given.dtype)
-        product_rz, product_n = np.split(product.reshape(3 * units, batch), [both])
+        multiply, product = product_with(to_state * half[:, None], batch)
+        product_rz, product_n = product[:both], product[both:]
         bias_n = np.repeat(own_bias[both:, None], batch, axis=1)
         scratch, h = np.empty_like(bias_n), np.zeros_like(bias_n)
         order = blocks(frames, batch, reverse=reverse)
@@ -64,7 +63,7 @@ class GruLayer(torch.autograd.Function):
             for block, sums in sums_of_gates(to_input * half[:, None], bias * half, given, order, start):
                 for frame, sums_rz, sums_n in zip(block, sums[:, :both], sums[:, both:], strict=True):
                     rz, a, n = gates[frame], from_state[frame], candidate[frame]
-                    np.matmul(recurrent, h, product)
+                    multiply(h)
                     np.add(product_rz, sums_rz, rz)
                     np.tanh(rz, rz)
                     np.multiply(rz, 0.5, rz)
@@ -92,9 +91,8 @@ class GruLayer(torch.autograd.Function):
         units = weight_hh.shape[1]
         frames, _, batch = inputs.shape
         outer = numbers_of(gradient.contiguous())
-        recurrent = stacked(numbers_of(weight_hh).T, batch)
+        multiply, through = product_with(numbers_of(weight_hh).T, batch)
         flowing = np.zeros((units, batch), outer.dtype)
-        through = np.empty((*recurrent.shape[:2], batch), outer.dtype)
         order = blocks(frames, batch, reverse=not ctx.reverse)
         # Rows n, r, z, a: the first three of them are sums with W x, the last three with U h.
         rows = (slice(0, 3 * units), slice(units, 4 * units))
@@ -110,6 +108,7 @@ class GruLayer(torch.autograd.Function):
             )
             for block, parts in total.blocks():
                 where = span(block)
+                to_state = parts[:, units:].numpy()
                 factors = parts.numpy().reshape(len(block), 4, units, batch)
                 _put_factors(
                     gates[where, :units],
@@ -120,14 +119,15 @@ class GruLayer(torch.autograd.Function):
                     factors,
                 )
                 for frame in block:
-                    part = factors[frame - where.start]
+                    number = frame - where.start
+                    part = factors[number]
                     np.add(flowing, outer[frame], flowing)
                     np.multiply(part, flowing, part)
-                    np.matmul(recurrent, part[1:].reshape(3 * units, batch), through)
+                    multiply(to_state[number])
                     np.multiply(flowing, gates[frame, units:], flowing)
-                    np.add(flowing, through.reshape(units, batch), flowing)
-            to_inputs, to_input, to_state, bias, own_bias = total.results()
-        return to_inputs, to_input.roll(-units, 0), to_state, bias.roll(-units), own_bias, None
+                    np.add(flowing, through, flowing)
+            to_inputs, of_input, of_state, bias, own_bias = total.results()
+        return to_inputs, of_input.roll(-units, 0), of_state, bias.roll(-units), own_bias, None
 
 
 def _put_factors(r: Numbers, z: Numbers, a: Numbers, n: Numbers, h: Numbers, out: Numbers) -> None:

@@ -87,6 +87,15 @@ def stacked(weight: Numbers, batch: int) -> Numbers:
     return np.ascontiguousarray(weight).reshape(count, rows // count, columns)
 
 
+def product_with(weight: Numbers, batch: int) -> tuple[Callable[[Numbers], Numbers], Numbers]:
+    """What multiplies (columns, batch) by the weight from the left, and the (rows, batch) it puts that in."""
+    pieces = stacked(weight, batch)
+    out = np.zeros((len(weight), batch), weight.dtype)
+    if len(pieces) == 1:  # np.dot has the smaller overhead
+        return partial(np.dot, pieces[0], out=out), out
+    return partial(np.matmul, pieces, out=out.reshape(*pieces.shape[:2], batch)), out
+
+
 def sums_of_gates(
     weight: Numbers, bias: Numbers, inputs: Numbers, order: list[range], start: Start
 ) -> Iterator[tuple[range, Numbers]]:
@@ -165,7 +174,7 @@ class GradientSums:
         to_input, to_state = parts[:, self._to_input], parts[:, self._to_state]
         torch.addbmm(self._weight_ih, to_input, given.mT, out=self._weight_ih)
         torch.addbmm(self._weight_hh, to_state, before.mT, out=self._weight_hh)
-        self._bias += parts.sum((0, 2))
+        self._bias += parts.sum(0).sum(1)
 
     def results(self) -> tuple[Tensor | None, Tensor, Tensor, Tensor, Tensor]:
         """Of the inputs (None where nobody asked), weight_ih, weight_hh, bias_ih, bias_hh."""

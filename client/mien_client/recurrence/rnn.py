@@ -13,8 +13,8 @@ from .layer import (
     beside,
     blocks,
     numbers_of,
+    product_with,
     span,
-    stacked,
     states_around,
     sums_of_gates,
 )
@@ -39,17 +39,15 @@ class RnnLayer(torch.autograd.Function):
         frames, _, batch = given.shape
         states = np.empty((frames + 1, units, batch), given.dtype)
         before, after = states_around(states, reverse=reverse)
-        recurrent = stacked(numbers_of(weight_hh), batch)
-        product = np.empty((*recurrent.shape[:2], batch), given.dtype)
-        flat = product.reshape(units, batch)
-        h = np.zeros_like(flat)
+        multiply, product = product_with(numbers_of(weight_hh), batch)
+        h = np.zeros_like(product)
         order = blocks(frames, batch, reverse=reverse)
         bias = numbers_of(bias_ih + bias_hh)
         with beside() as start:
             for block, sums in sums_of_gates(numbers_of(weight_ih), bias, given, order, start):
                 for frame, sum_ in zip(block, sums, strict=True):
-                    np.matmul(recurrent, h, product)
-                    h = np.add(flat, sum_, after[frame])
+                    multiply(h)
+                    h = np.add(product, sum_, after[frame])
                     np.tanh(h, h)
         ctx.save_for_backward(inputs, weight_ih, weight_hh, *map(torch.from_numpy, (before, after)))
         ctx.reverse = reverse
@@ -63,9 +61,7 @@ class RnnLayer(torch.autograd.Function):
         units = weight_hh.shape[1]
         frames, _, batch = inputs.shape
         outer, states = numbers_of(gradient.contiguous()), numbers_of(after)
-        recurrent = stacked(numbers_of(weight_hh).T, batch)
-        through = np.zeros((*recurrent.shape[:2], batch), outer.dtype)
-        flowing = through.reshape(units, batch)
+        multiply, flowing = product_with(numbers_of(weight_hh).T, batch)
         order = blocks(frames, batch, reverse=not ctx.reverse)
         rows = slice(0, units)
         with beside() as start:
@@ -81,5 +77,5 @@ class RnnLayer(torch.autograd.Function):
                     part = factors[frame - where.start]
                     np.add(flowing, outer[frame], flowing)
                     np.multiply(part, flowing, part)
-                    np.matmul(recurrent, part, through)
+                    multiply(part)
             return *total.results(), None
