@@ -19,7 +19,7 @@ from mien_common.network import build
 from mien_common.weights import Weights, weights_of
 
 from .outcome import RoundPoint
-from .plan import EVERYBODY, Plan, Trained, refuse_divergence
+from .plan import EVERYBODY, Plan, Trained, refuse_divergence, round_over
 from .preparation import SiteRecordings
 from .validation import Pair, agreement, pool, score
 
@@ -89,7 +89,7 @@ def _train(plan: Plan, recordings: Sequence[Recording], validation: Sequence[Rec
         points.append(_Point(loss, pair, now - started))
         started = now
         plan.tell()
-        return bool(validation) and stopping.observe(round_, score(agreement(pair)), weights)
+        return round_over(stopping, round_, score(agreement(pair)), weights)
 
     settings = plan.training.model_copy(update={"local_epochs": plan.rounds * epochs})
     result = train(

@@ -6,7 +6,6 @@ rule goes what would leave a site: an update, its number of frames, SCAFFOLD's c
 sums over validation recordings.
 """
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from mien_server.rules.rule import SiteUpdate
 from .config import Method
 from .outcome import RoundPoint
 from .personalisation import fine_tuned, local_arrays
-from .plan import EVERYBODY, Plan, Trained, refuse_divergence
+from .plan import EVERYBODY, Plan, Trained, refuse_divergence, round_over
 from .preparation import SiteRecordings
 from .validation import Pair, agreement, pool, score
 
@@ -55,7 +54,6 @@ def train_federated(plan: Plan, sites: Mapping[str, SiteRecordings], method: Met
     training = rule.local_settings(plan.training)
     federation = first_weights(plan, sorted(sites), local_arrays(method, plan.architecture))
     controls: dict[str, SiteControl] = {}
-    validated = any(recordings.validation for recordings in sites.values())
     stopping, best = EarlyStopping(plan.patience), federation
     points: list[RoundPoint] = []
     for round_ in range(1, plan.rounds + 1):
@@ -86,14 +84,13 @@ def train_federated(plan: Plan, sites: Mapping[str, SiteRecordings], method: Met
             own[site] = {name: array + update.delta[name] for name, array in own[site].items()}
             results.append(update.result)
         federation = Federation(rule.finish(), own)
-        ccc = agreement(_validate(plan, sites, federation)) if validated else (math.nan, math.nan)
+        ccc = agreement(_validate(plan, sites, federation))
         points.append(RoundPoint(round_, _mean_loss(results), ccc, time.monotonic() - started))
         plan.tell()
-        if validated:
-            stop = stopping.observe(round_, score(ccc), federation.shared)
-            best = federation if stopping.best_round == round_ else best
-            if stop:
-                break
+        stop = round_over(stopping, round_, score(ccc), federation.shared)
+        best = federation if stopping.best_round == round_ else best
+        if stop:
+            break
     if stopping.best_round is None:
         best = federation
     if method.personalisation == "fine-tuning":
@@ -129,6 +126,7 @@ def _validate(plan: Plan, sites: Mapping[str, SiteRecordings], federation: Feder
     return pool(
         plan.measure.of(network_from(federation.at(site), plan.architecture), recordings.validation)
         for site, recordings in sorted(sites.items())
+        if recordings.validation
     )
 
 

@@ -60,15 +60,17 @@ def fine_tuned(
 def _tuned(plan: Plan, site: str, recordings: SiteRecordings, weights: Weights, epochs: int) -> Weights:
     network = network_from(weights, plan.architecture)
     stopping = EarlyStopping(patience=None)
-    if recordings.validation:
-        stopping.observe(0, score(agreement(plan.measure.of(network, recordings.validation))), weights)
+
+    def observe(epoch: int, tuned: Weights) -> None:
+        stopping.observe(epoch, score(agreement(plan.measure.of(network, recordings.validation))), tuned)
 
     def after_epoch(epoch: int, loss: float) -> bool:
         tuned = weights_of(network)
         refuse_divergence(loss, tuned, plan.rounds + epoch)
-        if recordings.validation:
-            stopping.observe(epoch, score(agreement(plan.measure.of(network, recordings.validation))), tuned)
+        observe(epoch, tuned)
         return False
+
+    observe(0, weights)
 
     train(
         network,

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from mien_client.early_stopping import EarlyStopping
 from mien_common.architecture import Architecture
 from mien_common.errors import InputError
 from mien_common.messages import TrainingSettings
@@ -85,3 +86,14 @@ def refuse_divergence(loss: float, weights: Weights, round_: int) -> None:
             f"training diverged in round {round_}: loss or weights are no longer finite numbers. "
             "Give a smaller training.learning_rate or a smaller training.clip_gradient_norm."
         )
+
+
+def round_over(stopping: EarlyStopping, round_: int, score: float, weights: Weights) -> bool:
+    """Whether to stop after a round with this validation score.
+
+    Where the validation parts have no CCC (their ratings never change, or there are none) nothing stops
+    training, and the last round is taken.
+    """
+    if np.isnan(score) and stopping.best_round is None:
+        return False
+    return stopping.observe(round_, score, weights)

@@ -43,7 +43,7 @@ def _recording(seed: int, frames: int = 300) -> Recording:
     random = np.random.default_rng(seed)
     inputs = random.normal(size=(frames, 3)).cumsum(axis=0)
     inputs = ((inputs - inputs.mean(axis=0)) / inputs.std(axis=0)).astype(np.float32)
-    targets = np.tanh(inputs[:, :2] + 0.1 * seed).astype(np.float32)
+    targets = np.tanh(inputs[:, :2] + 0.1 * (seed % 5)).astype(np.float32)
     return Recording(inputs, targets, random.random(frames) > 0.1)
 
 
@@ -185,7 +185,8 @@ def test_a_share_of_the_sites_is_asked_in_the_order_of_names_and_the_same_again(
     assert sites_asked(list(reversed(names)), 1.0, 1, 1) == names
 
 
-def test_training_that_diverges_is_said_with_its_round(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_training_that_diverges_is_said_with_its_round() -> None:
     broken = replace(_recording(1), inputs=np.full((300, 3), np.float32(np.inf)))
     sites = {"a": SiteRecordings((broken,), ())}
     with pytest.raises(InputError, match=r"diverged in round 1.*learning_rate"):

@@ -1,6 +1,7 @@
 """A run, from its job to predictions on the ratings' own clock."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -186,6 +187,19 @@ def test_validation_pooled_over_sites_is_the_ccc_of_all_their_frames() -> None:
     targets = np.concatenate([one.targets[one.counts] for one in recordings])
     for column in (0, 1):
         assert pooled[column] == pytest.approx(ccc(predictions[:, column], targets[:, column]), abs=1e-9)
+
+
+def test_a_validation_part_whose_ratings_never_change_has_no_ccc_and_stops_nothing(
+    tiny_corpus: TinyCorpus,
+) -> None:
+    corpus = tiny_corpus(frames=400)
+    flat = tuple(replace(one, ratings=np.full_like(one.ratings, 0.25)) for one in corpus.recordings)
+    for kind in ("centralised", "federated", "local-only"):
+        config = configured({"kind": kind}, patience=1, rounds=3)
+        outcome = run(replace(corpus, recordings=flat), config)
+        assert outcome.chosen_round == len(outcome.rounds) == 3
+        assert all(np.isnan(point.validation).all() for point in outcome.rounds)
+        assert all(one.why_undefined is not None for one in outcome.scored)
 
 
 def test_rounds_are_compared_by_what_is_defined() -> None:
