@@ -280,7 +280,9 @@ def _write(out: Path, record: Record) -> None:
 
 
 def _remove(out: Path) -> None:
-    """Remove what we made here, and nothing else."""
+    """Remove what we made here, and nothing else: a folder without our record may hold somebody's runs."""
+    if not is_there(out / RECORD_FILE):
+        return
     try:
         old = _read(out)
     except InputError:

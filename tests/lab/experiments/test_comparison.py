@@ -268,6 +268,14 @@ def test_a_method_more_makes_only_its_own_runs_and_fresh_makes_all(
 
 
 @pytest.mark.usefixtures("in_process")
+def test_fresh_never_touches_a_folder_that_holds_no_comparison(corpus: Corpus, tmp_path: Path) -> None:
+    (tmp_path / "runs" / "somebodys").mkdir(parents=True)
+    (tmp_path / "runs" / "somebodys" / "weights.bin").write_text("kept")
+    run_comparison(configured(rounds=1), corpus, tmp_path, 1, Listener(), fresh=True)
+    assert (tmp_path / "runs" / "somebodys" / "weights.bin").read_text() == "kept"
+
+
+@pytest.mark.usefixtures("in_process")
 def test_what_cannot_be_trained_on_is_named_by_each_run_and_kept(corpus: Corpus, tmp_path: Path) -> None:
     first, *others = corpus.recordings
     faceless = replace(corpus, recordings=(replace(first, valid=np.zeros_like(first.valid)), *others))
