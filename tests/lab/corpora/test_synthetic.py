@@ -111,14 +111,15 @@ def test_people_are_not_identically_distributed() -> None:
     assert np.mean([person.lag_s for person in people]) == pytest.approx(MEAN_LAG_S, abs=0.1)
     assert np.ptp([person.lag_s for person in people]) > 0.5
     assert min(person.expressiveness for person in people) < 0.5 < max(p.expressiveness for p in people)
+    recordings = make_synthetic(7, 20).recordings
     means = [
-        np.concatenate(
-            [r.ratings[0, :, 0] for r in make_synthetic(7, 20).recordings if r.participant == name]
+        np.mean(
+            np.concatenate([one.ratings[0, :, 0] for one in recordings if one.participant == person.name])
         )
-        for name in (person.name for person in people)
+        for person in people
     ]
-    assert np.ptp([mean.mean() for mean in means]) > 0.5, "some are mostly pleasant, some mostly not"
-    assert len({len(recording.features) for recording in make_synthetic(7, 20).recordings}) == 20
+    assert np.ptp(means) > 0.5, "some are mostly pleasant, some mostly not"
+    assert len({len(recording.features) for recording in recordings}) == 20
 
 
 def test_faces_keep_to_their_ranges() -> None:
