@@ -14,6 +14,9 @@ from mien_common.errors import ShapeError
 Array = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
+_CONSTANT = 1e-6
+"""Standard deviation of ratings below which float32's rounding is all that varies; they span 2."""
+
 _ROUNDING = 1e-12
 """Share of the mean square below which a spread is what rounding left of a constant trace."""
 
@@ -31,6 +34,11 @@ class Moments:
     xx: float = 0.0
     yy: float = 0.0
     xy: float = 0.0
+
+    @property
+    def target_varies(self) -> bool:
+        """Whether y does. Ratings that never change tell nothing of agreement, and a CCC of 0 would be made up."""
+        return self.n > 0 and self.yy / self.n - (self.y / self.n) ** 2 > _CONSTANT**2
 
     def __add__(self, other: "Moments") -> "Moments":
         return Moments(

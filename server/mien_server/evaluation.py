@@ -16,16 +16,20 @@ from mien_common.schema import TARGETS
 def agreement(reports: Iterable[EvaluateReport]) -> dict[str, Agreement]:
     """CCC of valence and arousal over all recordings of all reports.
 
-    Recordings whose CCC is undefined (too few frames, both traces constant) do not enter the mean over
+    Recordings whose CCC is undefined (too few frames, ratings that never change) do not enter the mean over
     recordings; NaN where none is left.
     """
     recordings = [recording for report in reports for recording in report.recordings]
     found = {}
     for target in TARGETS:
         moments: list[Moments] = [getattr(recording, target) for recording in recordings]
-        values = [value for value in map(ccc_from_moments, moments) if not np.isnan(value)]
+        values = [value for value in map(_ccc, moments) if not np.isnan(value)]
         found[target] = Agreement(
             mean_over_recordings=float(np.mean(values)) if values else float("nan"),
-            pooled=ccc_from_moments(sum(moments, Moments())),
+            pooled=_ccc(sum(moments, Moments())),
         )
     return found
+
+
+def _ccc(sums: Moments) -> float:
+    return ccc_from_moments(sums) if sums.target_varies else float("nan")

@@ -162,3 +162,10 @@ def test_shapes_that_do_not_fit_are_refused(x: Trace, y: Trace, mask: NDArray[np
     for function in (ccc, moments):
         with pytest.raises(ShapeError, match="traces of one length"):
             function(x, y, mask)
+
+
+def test_sums_tell_ratings_that_never_change_from_those_that_do() -> None:
+    moving = np.linspace(-0.5, 0.5, 100)
+    assert moments(np.full(100, 0.3), moving).target_varies
+    assert not moments(moving, np.full(100, 0.3, np.float32)).target_varies
+    assert not Moments().target_varies

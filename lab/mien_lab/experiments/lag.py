@@ -17,7 +17,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from mien_client.scaling import fit_scaler_to
 from mien_common.errors import SettingsError
@@ -170,6 +169,8 @@ def _remembered(face: Array, rate_hz: float) -> Array:
     """(frames, 2 · (1 + memories) · channels): each channel, its distance from its mean, now and lately."""
     now = np.hstack([face, abs(face)])
     kept = [np.exp(-1.0 / (rate_hz * memory_s)) for memory_s in _MEMORIES_S]
+    from scipy.signal import lfilter  # its import takes every worker a second
+
     lately = [np.asarray(lfilter([1.0 - keep], [1.0, -keep], now, axis=0)) for keep in kept]
     return np.hstack([now, *lately])
 

@@ -6,7 +6,7 @@ that a round is chosen by. Nothing of a test person comes here.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,9 +22,6 @@ Pair = tuple[Moments, Moments]
 """Valence's and arousal's sums."""
 
 NOTHING: Pair = (Moments(), Moments())
-
-_CONSTANT: Final = 1e-6
-"""Standard deviation of ratings below which float32's rounding is all that varies; they span 2."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ def pool(pairs: Iterable[Pair]) -> Pair:
 
 def agreement(pair: Pair) -> tuple[float, float]:
     """Pooled CCC of valence and arousal; NaN, and not 0, where the ratings never change."""
-    valence, arousal = (float("nan") if _constant(sums) else ccc_from_moments(sums) for sums in pair)
+    valence, arousal = (ccc_from_moments(sums) if sums.target_varies else float("nan") for sums in pair)
     return valence, arousal
 
 
@@ -73,7 +70,3 @@ def score(ccc: tuple[float, float]) -> float:
     """
     defined = [value for value in ccc if not np.isnan(value)]
     return float(np.mean(defined)) if defined else float("nan")
-
-
-def _constant(sums: Moments) -> bool:
-    return sums.n < 1 or sums.yy / sums.n - (sums.y / sums.n) ** 2 <= _CONSTANT**2
