@@ -135,7 +135,7 @@ class CompareScreen:
     def _table(self) -> Table:
         synthetic = ", synthetic data" if "synthetic" in self._note.lower() else ""
         table = Table(
-            title=f"CCC on test people{synthetic}: mean over recordings (pooled over all frames)",
+            title=f"CCC on test people{synthetic}: mean over recordings (pooled)",
             title_justify="left",
             title_style="bold",
         )

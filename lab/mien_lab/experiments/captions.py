@@ -21,6 +21,11 @@ RULES: Final[dict[CccRule, str]] = {
 }
 """In words."""
 _MADE: Final = frozenset({"synthetic", "puppet"})
+_SCALED: Final = {
+    "participant": "standardised per participant, a test person's by all of that person's own features "
+    "(transductive: no rating is used)",
+    "training": "standardised by training people's",
+}
 _LIBRARIES: Final = ("mien", "torch", "numpy", "scipy")
 
 
@@ -40,18 +45,19 @@ def about(config: Config, note: str, partial: str | None) -> tuple[str, ...]:
     data = config.corpus.kind + (f", {config.corpus.features} features" if config.corpus.features else "")
     sentences.append(f"Data: {data}; gold standard: {config.corpus.gold_standard}.")
     if note.strip():
-        sentences.append(note.strip().rstrip(".") + ".")
+        sentences.append(f"Of the data: {note.strip().rstrip('.')}.")
     sentences += [
         f"Protocol: {_protocol(config)}.",
         f"Split: {_split(config)}.",
-        f"Lag: {_lag(config)}; features scaled by {config.scaling}.",
+        f"Lag: {_lag(config)}.",
+        f"Features: {_SCALED[config.scaling]}.",
         f"Seeds: {', '.join(map(str, config.seeds))}.",
         f"Computed with {versions()}.",
     ]
     return tuple(sentences)
 
 
-def how_to_read(summaries: Sequence[Summary]) -> tuple[str, ...]:
+def how_to_read(config: Config, summaries: Sequence[Summary]) -> tuple[str, ...]:
     """What mean, spread, interval, worst site and bold mean in the table."""
     seeds = max((one.estimates[rule, TARGETS[0]].seeds for one in summaries for rule in RULES), default=0)
     spread = (
@@ -65,7 +71,8 @@ def how_to_read(summaries: Sequence[Summary]) -> tuple[str, ...]:
     ] * any(any(one.undefined) for one in summaries)
     return (
         *undefined,
-        "CCC by two rules: the mean of the recordings' CCCs, and one CCC over all their frames pooled.",
+        "CCC by two rules: the mean of the recordings' CCCs, and one CCC over all their "
+        f"{'windows' if config.protocol == 'mase2021' else 'frames'} pooled.",
         f"{spread}; in brackets a {CONFIDENCE:.0%} BCa bootstrap interval over people "
         f"({RESAMPLES:,} resamples, seeds averaged; expanded for few people, Hesterberg 2015).",
         "Worst site: lowest mean CCC of a site's test recordings, of a person's where no site has the test "

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -22,6 +23,7 @@ from .config import Config
 from .crew import Crew
 from .feasibility import refuse_impossible
 from .outcome import Job, Outcome
+from .raters import RatedAgreement, agreements
 from .report import Report, write_report
 from .splits import folds
 from .time_left import Running, seconds_left
@@ -181,6 +183,11 @@ class _State:
     began: dict[Job, float] = field(default_factory=dict)
     waiting: deque[Job] = field(default_factory=deque)
 
+    @cached_property
+    def raters(self) -> tuple[RatedAgreement, ...]:
+        """How far they agree, worked out for the first report."""
+        return agreements(self.corpus)
+
     def conduct(self, crew: Crew) -> None:
         """Give out all jobs that are not done, and take what comes of them."""
         self.waiting.extend(job for job in self.every if job not in self.outcomes)
@@ -231,7 +238,9 @@ class _State:
                 f"{', '.join(job.id for job in list(self.failed)[:3])}{' …' if len(self.failed) > 3 else ''}."
             )
         done = [self.outcomes[job] for job in self.every if job in self.outcomes]
-        return write_report(self.folder.out, self.config, done, " ".join(notes), final=final)
+        return write_report(
+            self.folder.out, self.config, done, " ".join(notes), final=final, raters=self.raters
+        )
 
     def _take(self, outcome: Outcome) -> None:
         self.folder.save(outcome)

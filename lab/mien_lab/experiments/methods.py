@@ -86,6 +86,7 @@ def run_fold(
         device=device.type,
         rule=method.rule.name if method.kind == "federated" else "none",
         points_hz=corpus.rate_hz / (WINDOW_FRAMES if config.protocol == "mase2021" else 1),
+        notes=tuple(dict.fromkeys(note for one in prepared.values() for note in one.notes)),
     )
     return Run(outcome, fingerprints)
 

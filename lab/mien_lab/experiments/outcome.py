@@ -75,3 +75,5 @@ class Outcome:
     points_hz: float | None = None
     """Points a second in the scored traces, for the time axis: the frame rate, or windows a second under
     ``mase2021``; None where it is not known."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know of its data, such as ratings that never change or a lag nothing decided."""

@@ -108,7 +108,8 @@ def _trace(one: RecordingScore, points_a_unit: float) -> _Trace:
     prediction = np.where(counts, one.scored.prediction, np.nan).astype(np.float64)
     gold = np.where(counts, one.scored.gold, np.nan).astype(np.float64)
     step = max(1, -(-len(counts) // _MOST_POINTS))
-    time = np.arange(len(counts)) / points_a_unit
+    # A point stands in the middle of its frame, or of its window.
+    time = np.asarray((np.arange(len(counts)) + 0.5) / points_a_unit, np.float64)
     return _Trace(time[::step], prediction[::step], gold[::step])
 
 

@@ -4,6 +4,7 @@ Enters: a configuration and the outcomes of its runs, all of them or those that 
 files, tables in Markdown and LaTeX, plots, and ``summary.md``, which links them.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,11 @@ from .config import Config
 from .outcome import Outcome
 from .paired_tests import PairedTest, paired_tests
 from .plots import draw_all
+from .raters import RatedAgreement, sentences
 from .scores import RunScore, contenders, groups_of_recordings, score_runs
 from .statistics import Summary, summarise
 from .tables import Table, ccc_table, latex, markdown, markdown_list, markdown_rows, number, paired_table
-from .tidy import differences_csv, paired_csv, recordings_csv, rounds_csv, runs_csv, table_csv
+from .tidy import differences_csv, paired_csv, raters_csv, recordings_csv, rounds_csv, runs_csv, table_csv
 
 SUMMARY_FILE: Final = "summary.md"
 PLOTS_FOLDER: Final = "plots"
@@ -37,10 +39,11 @@ _ABOUT: Final = {
     "runs.csv": "a row per run, target and rule of CCC",
     "recordings.csv": "a row per run, test recording and target",
     "rounds.csv": "learning curves, a row per run and round",
+    "raters.csv": "how far the raters agree with each other, a row per recording and target",
     "differences.csv": "who gains and who loses, a row per person and pair of methods",
 }
 _MOST_SHOWN: Final = 60
-"""Rows of the tests that the summary itself shows."""
+"""Rows of the tests, and notes, that the summary itself shows."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,15 @@ class Report:
     tests: tuple[PairedTest, ...] = ()
 
 
-def write_report(out: Path, config: Config, outcomes: Sequence[Outcome], note: str, *, final: bool) -> Report:
+def write_report(
+    out: Path,
+    config: Config,
+    outcomes: Sequence[Outcome],
+    note: str,
+    *,
+    final: bool,
+    raters: Sequence[RatedAgreement] = (),
+) -> Report:
     """Write tables, tests and plots of ``outcomes`` into ``out``, over those that are there.
 
     Parameters
@@ -63,6 +74,7 @@ def write_report(out: Path, config: Config, outcomes: Sequence[Outcome], note: s
     note : what a reader of the results must know, such as that the data are synthetic; the corpus's own.
     final : whether the comparison is over: plots are drawn then. Before, the texts say that they are partial,
         and plots of an earlier comparison stay as they are.
+    raters : how far each recording's raters agree; none where nobody is known to have rated.
 
     Raises
     ------
@@ -86,13 +98,15 @@ def write_report(out: Path, config: Config, outcomes: Sequence[Outcome], note: s
         "recordings.csv": recordings_csv(config, runs),
         "rounds.csv": rounds_csv(config, runs),
         "differences.csv": differences_csv(everyone),
+        "raters.csv": raters_csv(raters),
     }
     make_folder(out)
     for name, text in texts.items():
         write_atomic(out / name, text.encode())
     remark = " · ".join(["synthetic data"] * is_made(config) + ["partial results"] * (partial is not None))
     plots = draw_all(out / PLOTS_FOLDER, rows, remark) if final else ()
-    summary = _summary(config, rows, tests, table, [*texts], [plot.name for plot in plots])
+    remarks = _list("Raters", sentences(raters)) + _list("Notes", _notes(runs))
+    summary = _summary(config, rows, tests, table, remarks, [*texts], [plot.name for plot in plots])
     write_atomic(out / SUMMARY_FILE, summary.encode())
     return Report(out, (out / SUMMARY_FILE, *(out / name for name in texts), *plots), rows, tests)
 
@@ -114,13 +128,14 @@ def _summary(
     rows: Sequence[Summary],
     tests: Sequence[PairedTest],
     table: Table,
+    remarks: Sequence[str],
     files: Sequence[str],
     plots: Sequence[str],
 ) -> str:
     parts = [f"# {config.name}"]
     if is_made(config):
         parts += ["**Synthetic data: made by a program, no evidence about people.**"]
-    parts += [markdown_rows(table).rstrip(), markdown_list(table.caption[1:])]
+    parts += [markdown_rows(table).rstrip(), markdown_list(table.caption[1:]), *remarks]
     if tests:
         parts += ["## Who gains and who loses", *_gains(config, tests)]
     if any(one.undefined != (0, 0) for one in rows):
@@ -131,6 +146,21 @@ def _summary(
         parts += ["## Plots", "Each is there as PDF too, for a paper."]
         parts += [f"![{Path(name).stem}]({PLOTS_FOLDER}/{name})" for name in images]
     return "\n\n".join(parts) + "\n"
+
+
+def _notes(runs: Sequence[RunScore]) -> list[str]:
+    """What the runs' data were found to be like, each once, with how many runs it is of."""
+    counts = Counter(note for run in runs for note in run.outcome.notes)
+    told = [
+        f"{note} ({count} run{'s' if count > 1 else ''})."
+        for note, count in list(counts.items())[:_MOST_SHOWN]
+    ]
+    more = len(counts) - len(told)
+    return [*told, f"{more} more are in [runs.csv](runs.csv)."] if more else told
+
+
+def _list(title: str, items: Sequence[str]) -> list[str]:
+    return [f"## {title}", markdown_list(items)] if items else []
 
 
 def _gains(config: Config, tests: Sequence[PairedTest]) -> list[str]:

@@ -80,6 +80,7 @@ class _Document(_Part):
     device: str
     rule: str
     points_hz: float | None = Field(gt=0)
+    notes: tuple[str, ...] = ()
     traces_sha256: str
 
 
@@ -112,6 +113,7 @@ def save_outcome(folder: Path, outcome: Outcome) -> None:
         device=outcome.device,
         rule=outcome.rule,
         points_hz=outcome.points_hz,
+        notes=outcome.notes,
         traces_sha256=hashlib.sha256(traces).hexdigest(),
     )
     _set_aside(folder)
@@ -162,6 +164,7 @@ def load_outcome(folder: Path) -> Outcome:
         device=document.device,
         rule=document.rule,
         points_hz=document.points_hz,
+        notes=document.notes,
     )
 
 

@@ -72,7 +72,7 @@ def ccc_table(
         groups=(("", 3), *((f"{target}, CCC", 3) for target in TARGETS)),
         header=("model", "method", "people", *(*RULES.values(), "worst site") * len(TARGETS)),
         rows=tuple(rows),
-        caption=(*about(config, note, partial), *how_to_read(summaries)),
+        caption=(*about(config, note, partial), *how_to_read(config, summaries)),
         label="tab:ccc",
     )
 

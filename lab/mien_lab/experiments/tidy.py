@@ -1,9 +1,9 @@
 """Results as CSV files that open in pandas, R and a spreadsheet: one row per thing, one name per column.
 
 Enters: scored runs, summaries and tests. Leaves: the content of ``runs.csv``, ``recordings.csv``,
-``rounds.csv``, ``differences.csv``, ``table.csv`` and ``tests.csv``. What is not known is an empty cell, with
-the reason in a column of its own; numbers have all their digits; rows are in one order however the runs were
-made. ``docs/results.md`` tells every column.
+``rounds.csv``, ``differences.csv``, ``raters.csv``, ``table.csv`` and ``tests.csv``. What is not known is an
+empty cell, with the reason in a column of its own; numbers have all their digits; rows are in one order
+however the runs were made. ``docs/results.md`` tells every column.
 """
 
 import csv
@@ -19,6 +19,7 @@ from mien_common.schema import TARGETS
 from .config import Config, Method
 from .outcome import Outcome
 from .paired_tests import PairedTest
+from .raters import RatedAgreement
 from .scores import CCC_RULES, Contender, RunScore, mean_over_last, pooled_ccc, six_sums
 from .statistics import Summary
 
@@ -42,6 +43,7 @@ RUN_COLUMNS: Final = (
     "lag_lowest_s",
     "lag_highest_s",
     "fitted",
+    "notes",
 )
 RECORDING_COLUMNS: Final = (
     *_RUN,
@@ -74,6 +76,7 @@ DIFFERENCE_COLUMNS: Final = (
     "ccc_b",
     "b_minus_a",
 )
+RATER_COLUMNS: Final = ("recording", "participant", "target", "raters", "ccc", "pearson", "why_undefined")
 TABLE_COLUMNS: Final = (
     "model",
     "method",
@@ -126,6 +129,7 @@ def runs_csv(config: Config, runs: Sequence[RunScore]) -> str:
                 run.outcome.device,
                 *_lag(run.outcome, column),
                 run.outcome.fitted,
+                "; ".join(run.outcome.notes),
             )
             for run in runs
             for column, target in enumerate(TARGETS)
@@ -187,6 +191,18 @@ def differences_csv(everyone: Sequence[Contender]) -> str:
             for b in everyone[index + 1 :]
             if a.model == b.model
             for row in _differences(a, b)
+        ),
+    )
+
+
+def raters_csv(every: Sequence[RatedAgreement]) -> str:
+    """One row per recording and target: how far its raters agree."""
+    return _csv(
+        RATER_COLUMNS,
+        (
+            (one.recording, one.participant, target, one.raters, of.ccc, of.pearson, of.reason or None)
+            for one in every
+            for target, of in zip(TARGETS, (one.agreement.valence, one.agreement.arousal), strict=True)
         ),
     )
 
