@@ -37,7 +37,7 @@ class Moments:
 
     @property
     def target_varies(self) -> bool:
-        """Whether y does. Ratings that never change tell nothing of agreement, and a CCC of 0 would be made up."""
+        """Whether y does. Ratings that never change tell nothing of agreement: a CCC of 0 is made up."""
         return self.n > 0 and self.yy / self.n - (self.y / self.n) ** 2 > _CONSTANT**2
 
     def __add__(self, other: "Moments") -> "Moments":
