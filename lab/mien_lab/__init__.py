@@ -1,1 +1,1 @@
-"""Many clients on one machine: demo data, the demo federation, benchmarks."""
+"""Many clients on one machine: comparisons, simulations, demo data, the demo federation, benchmarks."""

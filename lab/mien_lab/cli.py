@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.callback()
 def lab() -> None:
-    """Many clients on one machine: demo data, the demo federation, benchmarks."""
+    """Many clients on one machine: comparisons, simulations, demo data, the demo federation, benchmarks."""
 
 
 # In the order of the help text.

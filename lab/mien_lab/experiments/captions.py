@@ -24,7 +24,7 @@ _MADE: Final = frozenset({"synthetic", "puppet"})
 _SCALED: Final = {
     "participant": "standardised per participant, a test person's by all of that person's own features "
     "(transductive: no rating is used)",
-    "training": "standardised by training people's",
+    "training": "standardised by training people's, a test person's too",
 }
 _LIBRARIES: Final = ("mien", "torch", "numpy", "scipy")
 
@@ -67,7 +67,7 @@ def how_to_read(config: Config, summaries: Sequence[Summary]) -> tuple[str, ...]
     )
     undefined = [
         "Under the number of people: of how many a CCC of valence, of arousal is defined; the others are "
-        "left out of the means."
+        "left out of the means, and their points stay in the pooled CCC."
     ] * any(any(one.undefined) for one in summaries)
     return (
         *undefined,
@@ -117,4 +117,6 @@ def _lag(config: Config) -> str:
     if ratings.lag_s != "grid":
         return f"{ratings.lag_s:g} s, fixed"
     whose = "one for all" if ratings.lag_of == "all" else "one a site"
+    if ratings.lag_of == "all" and any(method.kind == "local-only" for method in config.methods):
+        whose += ", local-only by its own site"
     return f"chosen on training people between {ratings.lag_from_s:g} and {ratings.lag_to_s:g} s, {whose}"

@@ -45,7 +45,7 @@ def _sentence(every: Sequence[RatedAgreement], target: str) -> str:
     known = [each for each in found if np.isfinite(each.ccc)]
     if not known:
         return f"{target}: no inter-rater CCC, since {found[0].reason}."
-    left_out = f"; {len(found) - len(known)} have none" if len(known) < len(found) else ""
+    left_out = f"; without one: {len(found) - len(known)}" if len(known) < len(found) else ""
     return (
         f"{target}: inter-rater CCC {number(float(np.mean([each.ccc for each in known])))}, Pearson "
         f"{number(float(np.mean([each.pearson for each in known])))} (means over pairs of raters, then over "

@@ -50,7 +50,7 @@ def test_a_report_says_how_far_raters_agree(corpus: Corpus, tmp_path: Path) -> N
     assert "the same throughout" in undefined["why_undefined"]
     summary = (tmp_path / "summary.md").read_text()
     assert "## Raters" in summary
-    assert "then over 2 recordings; 1 have none" in summary
+    assert "then over 2 recordings; without one: 1" in summary
 
 
 def test_recordings_with_a_gold_standard_alone_have_no_raters_to_tell_of(corpus: Corpus) -> None:
