@@ -1,9 +1,9 @@
 """Federated training of very many tiny sites on one machine, with memory that does not grow with them.
 
 Enters: settings. Leaves: global weights and, round by round, loss, validation CCC, time and memory. A site is
-trained by the deployed agent's function, its update goes into the server's rule and is forgotten; only one
-site's data per process exist at a time. The same settings give the same weights, whatever the number of
-workers.
+trained as the deployed agent would, side by side with a few others (:mod:`.side_by_side`); its update goes
+into the server's rule and is forgotten, and only one block of sites' data per process exist at a time. The
+same settings give the same weights, whatever the number of workers.
 
 Ten lines to try it::
 
@@ -33,7 +33,7 @@ from mien_server.rules.settings import RuleName, RuleSettings
 
 from .experiments.federated import sites_asked
 from .simulated_site import name_of
-from .simulated_visits import Shared, TrainOrder, ValidateOrder, peak_mb
+from .simulated_visits import Block, Shared, TrainOrder, ValidateOrder, blocks_of, peak_mb
 from .simulation_crew import Crew, Workers
 
 ARCHITECTURE: Final = Architecture(kind="gru", hidden_units=16, layers=1)
@@ -78,8 +78,6 @@ class SimulatedRound:
     """Pooled CCC of valence and arousal at the validation sites."""
     seconds: float
     """Of training and combining."""
-    busy_seconds: float
-    """Of the sites' own work, added up over processes."""
     validation_seconds: float
     own_peak_mb: float
     """Largest resident set so far, of this process."""
@@ -178,14 +176,13 @@ def _round(
     rule: Rule,
     weights: Weights,
     round_: int,
-    judges: tuple[str, ...],
+    judges: tuple[Block, ...],
 ) -> tuple[Weights, SimulatedRound]:
     began = time.monotonic()
     sites = _asked(settings, round_)
     rule.begin(weights, round_)
-    frames, silent, losses, busy = 0, 0, 0.0, 0.0
-    for answer in crew.train(TrainOrder(round_, weights, sites)):
-        busy += answer.seconds
+    frames, silent, losses = 0, 0, 0.0
+    for answer in crew.train(TrainOrder(round_, weights, blocks_of(sites, settings.seconds))):
         if answer.delta is None:
             silent += 1
             continue
@@ -204,7 +201,6 @@ def _round(
         loss=losses / frames,
         validation=ccc,
         seconds=trained - began,
-        busy_seconds=busy,
         validation_seconds=time.monotonic() - trained,
         own_peak_mb=peak_mb(),
         workers_peak_mb=crew.peaks_mb,
@@ -217,14 +213,14 @@ def _asked(settings: SimulationSettings, round_: int) -> tuple[str, ...]:
     return tuple(sites_asked(names, settings.participation, settings.seed, round_))
 
 
-def _judges(settings: SimulationSettings) -> tuple[str, ...]:
+def _judges(settings: SimulationSettings) -> tuple[Block, ...]:
     """The sites that the global model is tried at, in order."""
     count = min(settings.validation_sites, settings.sites)
     drawn = np.random.default_rng([settings.seed, 0]).choice(settings.sites, size=count, replace=False)
-    return tuple(name_of(int(number)) for number in sorted(drawn))
+    return blocks_of([name_of(int(number)) for number in sorted(drawn)], settings.seconds)
 
 
-def _validation(crew: Crew, weights: Weights, judges: tuple[str, ...]) -> tuple[float, float]:
+def _validation(crew: Crew, weights: Weights, judges: tuple[Block, ...]) -> tuple[float, float]:
     valence, arousal = Moments(), Moments()
     for answer in crew.validate(ValidateOrder(weights, judges)):
         for one in answer.moments:

@@ -1,7 +1,7 @@
 """Who trains a simulation's sites: this process, or a few of their own.
 
 Enters: orders. Leaves: answers, always in the order of the sites, whoever gives them and however fast: worker
-k of n has sites k, k + n, … and is listened to when its turn comes. So sums come out the same whatever the
+k of n has blocks k, k + n, … and is listened to when its turn comes. So sums come out the same whatever the
 number of workers. None outlives this process.
 """
 
@@ -32,6 +32,9 @@ Answer = TypeVar("Answer", Trained, Validated)
 
 _THREADS: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """As many processes as cores, each with one thread, and sums in one order."""
+_KEPT_BYTES: Final = str(64 * 1024 * 1024)
+_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": _KEPT_BYTES, "MALLOC_TRIM_THRESHOLD_": _KEPT_BYTES}
+"""The C library keeps a block's memory for the next one: fresh pages would take a quarter of training."""
 
 
 class Crew(Protocol):
@@ -71,7 +74,7 @@ class InThisProcess:
         return train_sites(self._shared, order)
 
     def validate(self, order: ValidateOrder) -> Iterator[Validated]:
-        """One site after another."""
+        """One block after another."""
         return validate_sites(self._shared, order)
 
     def stop(self) -> None:
@@ -128,10 +131,11 @@ class Workers:
     def _answers(self, order: TrainOrder | ValidateOrder, kind: type[Answer]) -> Iterator[Answer]:
         count = len(self._workers)
         for index, worker in enumerate(self._workers):
-            self._send(worker, replace(order, sites=order.sites[index::count]))
-        for position, site in enumerate(order.sites):
+            self._send(worker, replace(order, blocks=order.blocks[index::count]))
+        turns = ((number, site) for number, block in enumerate(order.blocks) for site in block)
+        for number, site in turns:
             raise_if_interrupted()
-            worker = self._workers[position % count]
+            worker = self._workers[number % count]
             answer = self._next(worker)
             if isinstance(answer, MienError):
                 raise answer
@@ -160,7 +164,7 @@ def _started() -> _Worker:
         # From the main thread: the kernel ties a child's life to the thread that made it.
         process = subprocess.Popen(
             [sys.executable, "-m", "mien_lab.simulation_worker", str(theirs.fileno()), str(os.getpid())],
-            env={**os.environ, **_THREADS},
+            env={**os.environ, **_THREADS, **_MEMORY},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             start_new_session=True,

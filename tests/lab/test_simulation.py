@@ -9,6 +9,7 @@ import subprocess
 import time
 import tracemalloc
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from typer.testing import CliRunner
 
 from mien_client.client_app import window_seed
+from mien_client.rated_recording import Recording
 from mien_client.training import local_update
 from mien_common.architecture import Architecture
 from mien_common.errors import MienError, SettingsError
@@ -26,8 +28,9 @@ from mien_common.weights import Weights, to_safetensors, weights_of
 from mien_lab.cli import app
 from mien_lab.corpora.synthetic import make_person, make_recording
 from mien_lab.mien_command import mien
+from mien_lab.recent_recordings import RecentRecordings
 from mien_lab.simulated_site import SimulatedSite, name_of, number_of
-from mien_lab.simulated_visits import TrainOrder
+from mien_lab.simulated_visits import TrainOrder, blocks_of
 from mien_lab.simulation import (
     SimulatedRound,
     SimulationSettings,
@@ -60,18 +63,48 @@ def in_this_process(settings: SimulationSettings) -> tuple[Weights, list[Simulat
 
 
 def test_weights_do_not_depend_on_the_number_of_workers() -> None:
-    """To the last bit; and they are those of one process that does everything."""
+    """To the last bit; and they are those of one process that does everything.
+
+    One worker: see the test of the command, which compares fingerprints.
+    """
     alone, _ = in_this_process(TINY)
-    for workers in (1, 2):
-        result = simulate(TINY, workers)
-        for name, array in alone.items():
-            np.testing.assert_array_equal(result.weights[name], array)
-        assert len(result.rounds[-1].workers_peak_mb) == workers
+    result = simulate(TINY, 2)
+    for name, array in alone.items():
+        np.testing.assert_array_equal(result.weights[name], array)
+    assert len(result.rounds[-1].workers_peak_mb) == 2
+
+
+def test_blocks_are_made_of_the_sites_alone() -> None:
+    """As equal as can be, in order, none too large for memory, and two where there are two sites."""
+    names = [name_of(number) for number in range(60)]
+    assert [len(block) for block in blocks_of(names, 12.0)] == [20, 20, 20]
+    assert [site for block in blocks_of(names, 12.0) for site in block] == names
+    assert [len(block) for block in blocks_of(names[:3], 12.0)] == [1, 2]
+    assert [len(block) for block in blocks_of(names[:1], 12.0)] == [1]
+    assert blocks_of([], 12.0) == ()
+    assert {len(block) for block in blocks_of(names, 3600.0)} == {1}
+
+
+def test_few_recordings_are_kept_and_many_made_anew() -> None:
+    made: list[int] = []
+
+    def make(number: int) -> Recording:
+        made.append(number)
+        return Recording(np.zeros((10, 40), np.float32), np.zeros((10, 2), np.float32), np.ones(10, bool))
+
+    recent = RecentRecordings(most_frames=30)
+    for number in (1, 2, 3, 1, 2, 3):
+        recent.get(number, partial(make, number))
+    assert made == [1, 2, 3]
+    for number in (4, 3, 1):
+        recent.get(number, partial(make, number))
+    assert made == [1, 2, 3, 4, 1]
 
 
 def test_a_round_is_fedavg_over_the_deployed_training() -> None:
     """McMahan et al. (2017), Algorithm 1, written out: weights plus the mean update by frames."""
-    settings = replace(TINY, rounds=1)
+    sgd = TINY.training.model_copy(update={"optimiser": "sgd", "learning_rate": 0.1})
+    settings = replace(TINY, rounds=1, training=sgd)
     weights = weights_of(build(settings.architecture, settings.seed))
     updates = [
         local_update(
@@ -88,21 +121,22 @@ def test_a_round_is_fedavg_over_the_deployed_training() -> None:
     made, points = in_this_process(settings)
     for name, array in made.items():
         mean = sum(update.result.frames / frames * update.delta[name].astype(float) for update in updates)
-        np.testing.assert_allclose(array, weights[name] + mean, atol=1e-7)
+        np.testing.assert_allclose(array, weights[name] + mean, atol=3e-7)
     losses = sum(update.result.frames * update.result.loss for update in updates)
     assert points[0].loss == pytest.approx(losses / frames)
 
 
 def test_memory_does_not_grow_with_the_sites() -> None:
-    """Neither at its peak nor afterwards; the updates of 190 more sites alone would be 190 times one.
+    """Neither at its peak nor afterwards; the updates of 240 more sites alone would be 240 times one.
 
-    Not nothing: among more sites there is a longer recording, and Python keeps some freed blocks.
+    Not nothing: among more sites there are longer recordings, and Python keeps some freed blocks. With 120
+    sites there are several blocks of them already, and all the recordings that are kept.
     """
     in_this_process(TINY)  # what PyTorch makes once
     peaks, kept = {}, {}
     architecture = Architecture(hidden_units=16, layers=1)
     training = TINY.training.model_copy(update={"window_s": 0.5, "batch_windows": 64})
-    for sites in (10, 200):
+    for sites in (120, 360):
         settings = replace(TINY, sites=sites, rounds=1, architecture=architecture, training=training)
         gc.collect()
         tracemalloc.start()
@@ -113,8 +147,8 @@ def test_memory_does_not_grow_with_the_sites() -> None:
         finally:
             tracemalloc.stop()
     one_update = 4 * sum(array.size for array in weights_of(build(architecture, 0)).values())
-    assert peaks[200] - peaks[10] < 40 * one_update
-    assert kept[200] - kept[10] < 20 * one_update
+    assert peaks[360] - peaks[120] < 40 * one_update
+    assert kept[360] - kept[120] < 20 * one_update
 
 
 def test_a_site_is_the_same_person_whenever_its_turn_comes() -> None:
@@ -153,7 +187,7 @@ def test_a_worker_that_dies_ends_the_simulation_with_a_sentence() -> None:
     weights = weights_of(build(TINY.architecture, 0))
     try:
         with pytest.raises(MienError, match="worker process of the simulation ended with -9"):
-            list(crew.train(TrainOrder(1, weights, ("site-000000",))))
+            list(crew.train(TrainOrder(1, weights, (("site-000000",),))))
     finally:
         crew.stop()
 
@@ -175,14 +209,14 @@ def test_the_command_says_what_is_wrong(wrong: str, said: str) -> None:
 
 
 def test_ctrl_c_leaves_nothing_running() -> None:
-    command = mien("lab", "simulate", "--sites", 30, "--rounds", 1000, "--seconds", 6, "--workers", 2)
+    command = mien("lab", "simulate", "--sites", 4, "--rounds", 10000, "--seconds", 5, "--workers", 1)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as simulation:
         assert simulation.stdout is not None
         first = [simulation.stdout.readline() for _ in range(3)]
         assert first[1].split() == ["round", "seconds", "sites/s", "loss", "valence", "arousal", "peak", "MB"]
         assert first[2].split()[0] == "1"
         children = _children(simulation.pid)
-        assert len(children) == 2
+        assert len(children) == 1
         simulation.send_signal(signal.SIGINT)
         out, err = simulation.communicate(timeout=30)
     assert simulation.returncode == 130

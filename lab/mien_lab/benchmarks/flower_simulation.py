@@ -1,7 +1,7 @@
 """The peer of the simulation benchmark: Flower's own simulation engine on the same sites.
 
 Enters: numbers of sites, rounds and processes, and a folder. Leaves, in the folder: the weights it came to,
-the seconds of each round, and how many of them were the sites' own work. It runs in a process of its own,
+and the seconds of each round. It runs in a process of its own,
 which :mod:`.simulation` starts and ends. Ray, which the engine needs, is a peer here and no part of Mien.
 """
 
@@ -32,7 +32,6 @@ SECONDS: Final = "seconds.json"
 _OBJECT_STORE_BYTES: Final = 100 * 1024 * 1024
 _CONFIG: Final = "config"
 _ROUND: Final = "server-round"
-BUSY: Final = "busy-seconds"
 
 SETTINGS: Final = SimulationSettings(sites=50)
 """What both engines do; sites and rounds are given anew."""
@@ -42,36 +41,32 @@ client_app: Final = ClientApp()
 
 @client_app.train()
 def train(message: Message, context: Context) -> Message:
-    """One site's turn, by the same function as in our workers."""
+    """One site's turn, by the same function as in our workers, which trains a site alone as the agents do."""
     torch.set_num_threads(1)
     order = cast(ConfigRecord, message.content[_CONFIG])
     weights = from_record(message.content.array_records[ARRAYS], SETTINGS.architecture)
     site = name_of(cast(int, context.node_config["partition-id"]))
-    (answer,) = train_sites(shared_of(SETTINGS), TrainOrder(cast(int, order[_ROUND]), weights, (site,)))
+    (answer,) = train_sites(shared_of(SETTINGS), TrainOrder(cast(int, order[_ROUND]), weights, ((site,),)))
     if answer.delta is None:
         raise ValueError(f"{site} has nothing to train on, so FedAvg cannot weigh it")
     trained = {name: array + answer.delta[name] for name, array in weights.items()}
-    metrics = MetricRecord({NUM_EXAMPLES: answer.frames, BUSY: answer.seconds})
+    metrics = MetricRecord({NUM_EXAMPLES: answer.frames})
     return Message(RecordDict({ARRAYS: to_record(trained), METRICS: metrics}), reply_to=message)
 
 
 class _Timed(FedAvg):
-    """FedAvg that notes when each round's aggregation is done, and how long the sites' own work took."""
+    """FedAvg that notes when each round's aggregation is done."""
 
     def __init__(self, sites: int) -> None:
         super().__init__(fraction_evaluate=0.0, min_available_nodes=sites, weighted_by_key=NUM_EXAMPLES)
         self.ended = [time.monotonic()]
-        self.busy: list[float] = []
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """As FedAvg does."""
-        replies = list(replies)
         made = super().aggregate_train(server_round, replies)
         self.ended.append(time.monotonic())
-        records = [record for reply in replies for record in reply.content.metric_records.values()]
-        self.busy.append(sum(cast(float, record[BUSY]) for record in records))
         return made
 
 
@@ -103,7 +98,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     ended = strategy.ended
     seconds = [after - before for before, after in pairwise(ended)]
-    (folder / SECONDS).write_text(json.dumps({"rounds": seconds, "busy": strategy.busy}))
+    (folder / SECONDS).write_text(json.dumps(seconds))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Benchmark: seconds of a simulated round against Flower's own simulation engine; memory against the sites.
 
-Both engines do the same work on the same number of processes: the same sites, data, model, training function
-and FedAvg, and they must come to the same weights. A round's seconds are the median without the first, in
-which either engine starts; what starting takes is printed. The sites' own work is nearly all of our round,
-and no engine can save it, so what an engine adds to it is a figure of its own.
+Both engines do the same work on the same number of processes: the same sites, data, model, windows, steps
+and FedAvg, and they must come to the same weights, to rounding; how far apart they are is printed. Flower's
+trains each site by the deployed agents' own function, ours a block of sites side by side in the same tensors.
+A round's seconds are the median without the first, in which either engine starts; what starting takes is
+printed.
 """
 
 import importlib.util
@@ -36,6 +37,8 @@ FEW_SITES: Final = 100
 MANY_SITES: Final = 1000
 MOST_GROWTH_MB: Final = 30.0
 _PATIENCE_S: Final = 600.0
+_MOST_APART: Final = 2e-4
+"""Rounding, round by round, which Adam makes larger where a gradient is nearly 0; one step of it is 1e-2."""
 
 
 @dataclass(frozen=True)
@@ -43,20 +46,12 @@ class _Engine:
     """What an engine took, round by round, the first left out."""
 
     rounds: Sequence[float]
-    busy: Sequence[float]
-    """Of it the sites' own work, added up over processes."""
     weights: Weights
 
     @property
     def round_s(self) -> float:
         """A round's usual time."""
         return statistics.median(self.rounds[1:])
-
-    def overhead_s(self, processes: int) -> float:
-        """What a round takes beyond the sites' own work, shared out over the processes."""
-        return statistics.median(
-            seconds - busy / processes for seconds, busy in zip(self.rounds[1:], self.busy[1:], strict=True)
-        )
 
 
 def simulation(folder: Path, say: Say) -> tuple[Figure, ...]:
@@ -69,11 +64,7 @@ def _speed(folder: Path, say: Say) -> tuple[Figure, ...]:
     workers = len(os.sched_getaffinity(0))
     say(f"  ours, {SITES} sites, {ROUNDS} rounds, {workers} processes ...")
     result = simulate(SimulationSettings(sites=SITES, rounds=ROUNDS), workers)
-    ours = _Engine(
-        [point.seconds for point in result.rounds],
-        [point.busy_seconds for point in result.rounds],
-        result.weights,
-    )
+    ours = _Engine([point.seconds for point in result.rounds], result.weights)
     say(f"  start {result.start_s + ours.rounds[0]:.1f} s, first round and all; then {_listed(ours)} s")
     if importlib.util.find_spec("ray") is None:
         say("  Flower's simulation engine needs ray, which is not installed (make setup does it): no figure")
@@ -81,15 +72,15 @@ def _speed(folder: Path, say: Say) -> tuple[Figure, ...]:
     say("  Flower's simulation engine, the same ...")
     peer = _flower(folder, workers)
     say(f"  start {peer.rounds[0]:.1f} s, first round and all; then {_listed(peer)} s")
-    for name, array in ours.weights.items():
-        if not np.allclose(array, peer.weights[name], atol=1e-4):
-            raise MienError(f"the two engines came to different weights ({name}), so they did different work")
+    apart = max(float(np.abs(array - peer.weights[name]).max()) for name, array in ours.weights.items())
+    say(f"  after {ROUNDS} rounds no weight of the two is further apart than {apart:.1e}")
+    if apart > _MOST_APART:
+        raise MienError(
+            f"the two engines' weights are {apart:.1e} apart and may be {_MOST_APART:g} apart, so they did "
+            "different work"
+        )
     engine = f"Flower's simulation engine, the same {SITES} sites"
-    overheads = ours.overhead_s(workers), peer.overhead_s(workers)
-    return (
-        figure("simulation", ours.round_s, "s/round", engine, peer.round_s, GOAL, "lower"),
-        figure("simulation-overhead", overheads[0], "s/round", engine, overheads[1], GOAL, "lower"),
-    )
+    return (figure("simulation", ours.round_s, "s/round", engine, peer.round_s, GOAL, "lower"),)
 
 
 def _memory(say: Say) -> Figure:
@@ -115,8 +106,7 @@ def _flower(folder: Path, processes: int) -> _Engine:
         code = _run(command, {**os.environ, **_QUIET, "HOME": short}, output.fileno())
         try:
             weights = from_safetensors((Path(short) / peer.WEIGHTS).read_bytes(), ARCHITECTURE)
-            seconds = json.loads((Path(short) / peer.SECONDS).read_text())
-            return _Engine(seconds["rounds"], seconds["busy"], weights)
+            return _Engine(json.loads((Path(short) / peer.SECONDS).read_text()), weights)
         except FileNotFoundError:
             said = last_line(log_file)
             raise MienError(f"Flower's simulation engine ended with {code}: {said}") from None

@@ -7,6 +7,7 @@ talks; three of them tell nothing of affect (blink, brow flash, chin raise), as 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -116,6 +117,10 @@ def _event(expression: Expression, generator: np.random.Generator) -> Array:
 def _envelope(onset_s: float, apex_s: float, offset_s: float) -> Array:
     """(frames,) from 0 to 1 and back, with half cosines for slopes."""
     up, top, down = (max(round(part * AU_V1.rate_hz), 1) for part in (onset_s, apex_s, offset_s))
-    rise = 0.5 - 0.5 * np.cos(np.pi * np.arange(1, up + 1) / (up + 1))
-    fall = 0.5 + 0.5 * np.cos(np.pi * np.arange(1, down + 1) / (down + 1))
-    return np.concatenate([rise, np.ones(top), fall])
+    return np.concatenate([0.5 - _half_cosine(up), np.ones(top), 0.5 + _half_cosine(down)])
+
+
+@cache
+def _half_cosine(frames: int) -> Array:
+    """(frames,) from ½ to −½, its ends left out; a few dozen lengths make most of a recording's time."""
+    return np.asarray(0.5 * np.cos(np.pi * np.arange(1, frames + 1) / (frames + 1)))
