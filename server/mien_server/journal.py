@@ -85,9 +85,10 @@ class JournalReader:
         try:
             with self._file.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                # An empty one was just made, and its writer does not hold the lock yet.
+                return file.seek(0, os.SEEK_END) > 0
         except (FileNotFoundError, BlockingIOError):
             return False
-        return True
 
 
 def _plain(value: Any) -> Any:

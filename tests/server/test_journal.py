@@ -56,3 +56,8 @@ def test_a_writer_that_was_killed_is_noticed(tmp_path: Path) -> None:
         writer.kill()
     assert reader.abandoned()
     assert [event["event"] for event in reader.new()] == ["started"]
+
+
+def test_a_journal_just_made_is_not_abandoned_before_its_writer_holds_the_lock(tmp_path: Path) -> None:
+    (tmp_path / "rounds.jsonl").touch()
+    assert not JournalReader(tmp_path).abandoned()
