@@ -147,7 +147,8 @@ def from_safetensors(content: bytes, architecture: Architecture) -> Weights:
         check_weights(weights, architecture)
     except (SafetensorError, UpdateRejectedError, ValueError, KeyError) as error:
         raise ModelError(f"the model's weights cannot be used: {error}. Fetch the model again.") from error
-    return weights
+    # The file has an order of its own; to_record flattens in the architecture's.
+    return {name: weights[name] for name in shapes_of(architecture)}
 
 
 def network_from(weights: Mapping[str, NDArray[np.float32]], architecture: Architecture) -> AffectNetwork:

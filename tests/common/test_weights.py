@@ -264,3 +264,11 @@ def test_number_formats_of_other_programs_are_refused(dtype: str) -> None:
 def test_a_model_of_another_architecture_is_refused() -> None:
     with pytest.raises(ModelError, match="expected float32"):
         from_safetensors(to_safetensors(WEIGHTS), Architecture(channels=3, hidden_units=4, layers=1))
+
+
+def test_weights_from_a_file_cross_the_wire_unscrambled() -> None:
+    """A safetensors file sorts its arrays in its own way; the wire has one flat vector and no names."""
+    architecture = Architecture(channels=3, hidden_units=2, layers=2, residual=True)
+    weights = weights_of(build(architecture, seed=6))
+    again = from_record(to_record(from_safetensors(to_safetensors(weights), architecture)), architecture)
+    assert all(np.array_equal(again[name], weights[name]) for name in weights)
