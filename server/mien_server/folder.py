@@ -9,6 +9,7 @@ Enters: the operator's choices, once, at ``mien server init``. Leaves: checked s
     DIR/logs/         one log per process
     DIR/runs/RUN/     settings and events of a run
     DIR/models/       published models; ``latest`` points to the newest
+    DIR/releases/     releases of models, which sites fetch; ``latest`` points to the one they should have
 """
 
 import fcntl
@@ -52,6 +53,8 @@ class ServerSettings(BaseModel):
     """Port for agents (Flower's Fleet API)."""
     control_port: Port = 9093
     """Port for the operator's commands and the runs, on the loopback address only."""
+    releases_port: Annotated[int, Field(ge=0, le=65535)] = 9095
+    """Port that sites fetch releases from, over HTTPS; 0 for none."""
 
     @field_validator("ips", "listen")
     @classmethod
@@ -61,9 +64,13 @@ class ServerSettings(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _two_ports(self) -> "ServerSettings":
+    def _ports_differ(self) -> "ServerSettings":
         if self.port == self.control_port:
             raise ValueError(f"port and control_port must differ, both are {self.port}")
+        if self.releases_port in (self.port, self.control_port):
+            raise ValueError(
+                f"releases_port must differ from the other ports, another one is {self.releases_port}, too"
+            )
         return self
 
 
@@ -120,6 +127,10 @@ class ServerFolder:
         return self.path / "models"
 
     @property
+    def releases(self) -> Path:
+        return self.path / "releases"
+
+    @property
     def control_address(self) -> str:
         return f"{LOOPBACK}:{self.settings.control_port}"
 
@@ -170,6 +181,9 @@ port = {settings.port}
 
 # For the operator's commands; on the loopback address only.
 control_port = {settings.control_port}
+
+# Where sites fetch releases of models, over HTTPS, without a login; 0 for nowhere.
+releases_port = {settings.releases_port}
 """
     write_atomic(_settings_file(folder.path), text.encode())
 
