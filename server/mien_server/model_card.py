@@ -10,12 +10,12 @@ from pydantic import JsonValue
 
 from mien_common.errors import ModelError
 from mien_common.published import Agreement, ModelCard, ReleaseFacts
+from mien_server.rules.settings import USES
 
 NOT_GIVEN: Final = ("AU14_r",)
 """Action units whose formula is an experiment: agents give the network 0 for them and their deltas."""
 
 _TRAINED_WITH: Final = (
-    ("rule", "rule"),
     ("rounds", "rounds planned"),
     ("quorum", "quorum"),
     ("seed", "seed"),
@@ -89,7 +89,8 @@ def _training(card: ModelCard, facts: ReleaseFacts) -> str:
     rows = [
         f"| run, round | `{card.run}`, {card.round} |",
         f"| sites in that round | {len(card.sites)} ({names or 'none'}) |",
-        f"| frames in that round | {frames:,} ({minutes:.0f} minutes at {card.rate_hz:g} Hz) |",
+        f"| frames in that round | {frames:,} ({minutes:.1f} minutes at {card.rate_hz:g} Hz) |",
+        *_rule_row(facts.training.get("rule")),
         *(
             f"| {words} | {_plain(facts.training[name])} |"
             for name, words in _TRAINED_WITH
@@ -111,6 +112,15 @@ def _training(card: ModelCard, facts: ReleaseFacts) -> str:
             unknown,
         ]
     )
+
+
+def _rule_row(rule: JsonValue) -> list[str]:
+    """The federated rule, with those of its numbers that it looks at."""
+    if not isinstance(rule, dict):
+        return []
+    used = next((numbers for name, numbers in USES.items() if name == rule.get("name")), frozenset())
+    numbers = _plain({name: value for name, value in rule.items() if name in used})
+    return [f"| rule | {rule.get('name')}{f': {numbers}' if numbers else ''} |"]
 
 
 def _quality(card: ModelCard) -> str:

@@ -115,9 +115,15 @@ def promote(folder: ServerFolder, model: Path, version: ReleaseVersion | None, n
         path = _write(folder, version, contents)
         latest = _latest_version(folder)
         moves = not version.is_preview and (latest is None or latest < version)
-        if moves:
-            _point_latest(folder, version)
-        _write_index(folder, now)
+        try:
+            if moves:
+                _point_latest(folder, version)
+            _write_index(folder, now)
+        except MienError:  # no site can know of it yet, so it may still be taken back
+            if moves:
+                _point_latest(folder, latest)
+            shutil.rmtree(path, ignore_errors=True)
+            raise
     log.info("event=promoted version=%s run=%s round=%d", version, card.run, card.round)
     return Release(version, path, sealed, moves)
 
@@ -210,7 +216,10 @@ def _latest_version(folder: ServerFolder) -> ReleaseVersion | None:
         return None
 
 
-def _point_latest(folder: ServerFolder, version: ReleaseVersion) -> None:
+def _point_latest(folder: ServerFolder, version: ReleaseVersion | None) -> None:
+    if version is None:
+        (folder.releases / LATEST).unlink(missing_ok=True)
+        return
     draft = folder.releases / f".{LATEST}.{os.getpid()}"
     with storage_errors(folder.releases / LATEST):
         draft.unlink(missing_ok=True)

@@ -76,6 +76,8 @@ class TestPromote:
         assert (card.release.version, card.release.opset) == ("1.0.0", OPSET)
         assert (card.release.mechanism, card.release.epsilon) == (None, None)
         assert (card.release.training["seed"], card.release.training["quorum"]) == (11, 2)
+        page = (made.path / "MODEL_CARD.md").read_text()
+        assert "| rule | fedavg: weighting frames |" in page, "and none of other rules' numbers"
         assert card.model_copy(update={"release": None}).model_dump_json() == round_card.model_dump_json()
 
     def test_what_a_user_of_the_files_would_check_with_holds(self, folder: ServerFolder) -> None:
@@ -156,6 +158,24 @@ class TestPromote:
         assert sorted(path.name for path in tight.releases.iterdir()) == ["1.0.0", "index.json", "latest"]
         check_release(first.path, "1.0.0", key_of(tight))
         assert index_of(tight).latest == "1.0.0"
+
+    @pytest.mark.parametrize("before", [0, 1])
+    def test_a_disk_that_is_full_only_for_the_index_takes_the_release_back(
+        self, folder: ServerFolder, monkeypatch: pytest.MonkeyPatch, before: int
+    ) -> None:
+        def full(*_: object) -> None:
+            raise StorageError("No space left on device")
+
+        for round_ in range(1, before + 1):
+            release(folder, round_)
+        held = sorted(path.name for path in folder.releases.iterdir()) if before else []
+        with monkeypatch.context() as disk:
+            disk.setattr("mien_server.releases._write_index", full)
+            with pytest.raises(StorageError):
+                release(folder, 2)
+        assert sorted(path.name for path in folder.releases.iterdir()) == held
+        assert [one.is_latest for one in list_releases(folder)] == [True] * before
+        assert release(folder, 2).is_latest, "the same version can still be had"
 
     def test_a_damaged_model_is_not_released(self, folder: ServerFolder) -> None:
         model = publish_model(folder.models)
@@ -246,7 +266,7 @@ class TestModelCard:
             "Schema `au-v1`: 40 channels at 25 Hz",
             "| valence | 0.260 | 0.500 | 0.125 (lab-2) |",
             "| arousal | not known | not known | not known |",
-            "7,500 (5 minutes at 25 Hz)",
+            "7,500 (5.0 minutes at 25 Hz)",
             "**ε: no mechanism.**",
             "**Action-unit traces are not anonymous.**",
             "too few for a claim",
