@@ -21,8 +21,9 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -30,6 +31,7 @@ from mien_common.errors import FederationError, InputError, SettingsError, Stora
 from mien_common.files import make_folder, read_bounded, storage_errors, write_atomic
 
 SETTINGS_LIMIT_BYTES: Final = 64 * 1024
+RELEASES_PORT: Final = 9095
 LOOPBACK: Final = "127.0.0.1"
 SERVER_DIR_VARIABLE: Final = "MIEN_SERVER_DIR"
 """Names the folder, for the commands and for the ServerApp that Flower starts."""
@@ -53,7 +55,7 @@ class ServerSettings(BaseModel):
     """Port for agents (Flower's Fleet API)."""
     control_port: Port = 9093
     """Port for the operator's commands and the runs, on the loopback address only."""
-    releases_port: Annotated[int, Field(ge=0, le=65535)] = 9095
+    releases_port: Annotated[int, Field(ge=0, le=65535)] = RELEASES_PORT
     """Port that sites fetch releases from, over HTTPS; 0 for none."""
 
     @field_validator("ips", "listen")
@@ -62,6 +64,15 @@ class ServerSettings(BaseModel):
         for address in (value,) if isinstance(value, str) else value:
             ipaddress.ip_address(address)
         return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_folders_keep_their_ports(cls, values: Any) -> Any:
+        """A folder from before there were releases may use this port for something else."""
+        if not isinstance(values, dict) or "releases_port" in values:
+            return values
+        taken = {values.get("port"), values.get("control_port")}
+        return {**values, "releases_port": next(port for port in count(RELEASES_PORT) if port not in taken)}
 
     @model_validator(mode="after")
     def _ports_differ(self) -> "ServerSettings":

@@ -5,6 +5,8 @@ Leaves the machine: ``tls/release.pub``, by which sites recognise this server's 
 new public key; copied, its holder can sign models that every site accepts.
 """
 
+import contextlib
+import os
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mien_common.errors import InputError, TrustError
-from mien_common.files import is_there, read_bounded, write_atomic
+from mien_common.files import is_there, read_bounded, storage_errors, write_atomic
 from mien_common.release import KEY_FILE, KEY_LIMIT_BYTES, public_pem
 
 PRIVATE_KEY_FILE: Final = "release.key"
@@ -39,13 +41,23 @@ def release_key(tls: Path) -> Ed25519PrivateKey:
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        write_atomic(file, private, mode=PRIVATE)
-    else:
-        key = _read(file)
+        _write_once(file, private)
+    key = _read(file)
     pem = public_pem(key.public_key())
     if not is_there(public) or read_bounded(public, KEY_LIMIT_BYTES) != pem:
         write_atomic(public, pem)
     return key
+
+
+def _write_once(file: Path, content: bytes) -> None:
+    """Write ``file`` unless somebody else just did: two first uses at once agree on one key."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    write_atomic(draft, content, mode=PRIVATE)
+    try:
+        with storage_errors(file), contextlib.suppress(FileExistsError):
+            os.link(draft, file)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _read(file: Path) -> Ed25519PrivateKey:

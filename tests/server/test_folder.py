@@ -54,6 +54,7 @@ def test_a_folder_from_before_there_were_releases_opens_with_the_usual_port(fold
     file.write_text("\n".join(line for line in lines if not line.startswith("releases_port")))
 
     assert open_folder(folder.path).settings.releases_port == 9095
+    assert parse_settings({"port": 9095, "control_port": 9096}, "old").releases_port == 9097
 
 
 @pytest.mark.parametrize("content", ["port = ", "port = 0", b"\xff\xfe"])

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -237,6 +238,23 @@ class TestKey:
         (folder.tls / "release.pub").unlink()
         assert key_of(folder) == first
         assert (folder.tls / "release.pub").exists()
+
+    def test_two_first_uses_at_once_agree(
+        self, folder: ServerFolder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        found: list[Ed25519PublicKey] = []
+
+        def link(draft: Path, file: Path) -> None:
+            with monkeypatch.context() as meanwhile:
+                meanwhile.setattr("mien_server.release_key.os.link", os_link)
+                meanwhile.setattr("mien_server.release_key.os.getpid", lambda: 7)
+                found.append(key_of(folder))  # another process was quicker
+            os_link(draft, file)
+
+        os_link = os.link
+        monkeypatch.setattr("mien_server.release_key.os.link", link)
+        assert [key_of(folder)] == found
+        assert not list(folder.tls.glob(".*"))
 
     @pytest.mark.parametrize(
         ("spoil", "words"),
