@@ -3,6 +3,7 @@
 import typer
 
 from .commands.calibrate import calibrate
+from .commands.fetch import fetch
 from .commands.ingest import ingest
 from .commands.init import init
 from .commands.join import join
@@ -23,5 +24,5 @@ def agent() -> None:
     """
 
 
-for command in (init, calibrate, ingest, watch, plot, join, predict, status):  # in the order of the help text
+for command in (init, calibrate, ingest, watch, plot, join, fetch, predict, status):  # as in the help
     app.command()(command)

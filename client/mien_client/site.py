@@ -6,6 +6,8 @@ keys/          site.key (private, mode 0600, never leaves), site.pub (given to t
 sessions/      features and ratings; never leave
 calibrations/  participants' neutral faces, as 17 numbers each; never leave
 models/        the newest global model the server sent
+release.pub    the key that signs this server's releases: the only one this site trusts
+releases/      releases that were fetched; ``current`` points to the one in use
 state/         what the agent needs to resume after a crash
 receipts.jsonl what left, when, and how many bytes
 """
@@ -21,10 +23,12 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mien_common.errors import InputError, SettingsError, TrustError
 from mien_common.files import is_there, make_folder, read_bounded, storage_errors, write_atomic
+from mien_common.release import KEY_LIMIT_BYTES, fingerprint, public_pem, read_public_key
 from mien_common.site_name import SiteName
 
 SETTINGS_FILE: Final = "site.toml"
@@ -44,6 +48,8 @@ class SiteSettings(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=1, ge=1, le=256)
     """CPU threads for training; more than one rarely helps a network this small."""
+    releases_url: Annotated[str, Field(pattern=r"^(https://[^\s/@?#]+(/[^\s?#]*)?)?$", max_length=2000)] = ""
+    """Where releases are fetched, up to and without ``/releases``; empty for the server's own usual place."""
 
     @field_validator("server")
     @classmethod
@@ -74,6 +80,16 @@ class Site:
     def models(self) -> Path:
         """Where the newest global model lies."""
         return self.folder / "models"
+
+    @property
+    def releases(self) -> Path:
+        """Where fetched releases lie."""
+        return self.folder / "releases"
+
+    @property
+    def release_key_file(self) -> Path:
+        """The key that releases must be signed with."""
+        return self.folder / "release.pub"
 
     @property
     def state(self) -> Path:
@@ -152,7 +168,44 @@ def read_certificate(path: Path) -> bytes:
     return b"".join(item.public_bytes(serialization.Encoding.PEM) for item in certificates)
 
 
-def create_site(folder: Path, settings: SiteSettings, ca_certificate: Path) -> Site:
+def read_release_key(path: Path) -> Ed25519PublicKey:
+    """The key in a ``release.pub``.
+
+    Raises
+    ------
+    TrustError
+        It is missing or none.
+    """
+    try:
+        content = read_bounded(path, KEY_LIMIT_BYTES)
+    except InputError as error:
+        raise TrustError(f"{error}. Give the server's tls/release.pub, from its operator.") from error
+    return read_public_key(content, path)
+
+
+def pin_release_key(site: Site, path: Path) -> None:
+    """Let ``site`` trust the release key in ``path`` from now on.
+
+    Raises
+    ------
+    TrustError
+        It is no such key, or the site trusts another one.
+    """
+    key = read_release_key(path)
+    if is_there(site.release_key_file):
+        known = read_release_key(site.release_key_file)
+        if known != key:
+            raise TrustError(
+                f"this site trusts another release key ({fingerprint(known)}) than {path} "
+                f"({fingerprint(key)}). If the server's operator has changed it, remove "
+                f"{site.release_key_file} and try again."
+            )
+    write_atomic(site.release_key_file, public_pem(key))
+
+
+def create_site(
+    folder: Path, settings: SiteSettings, ca_certificate: Path, release_key: Path | None = None
+) -> Site:
     """Make a site's folder with a new key (EC P-384, OpenSSH format).
 
     Raises
@@ -160,7 +213,7 @@ def create_site(folder: Path, settings: SiteSettings, ca_certificate: Path) -> S
     SettingsError
         The folder is a site already.
     TrustError
-        ``ca_certificate`` is not a certificate.
+        ``ca_certificate`` is not a certificate, or ``release_key`` no key for releases.
     StorageError
         The folder cannot be written.
     """
@@ -168,6 +221,7 @@ def create_site(folder: Path, settings: SiteSettings, ca_certificate: Path) -> S
     if is_there(folder / SETTINGS_FILE):
         raise SettingsError(f"{folder} is a site already. Choose another folder; its key stays as it is.")
     certificate = read_certificate(ca_certificate)
+    signer = None if release_key is None else read_release_key(release_key)
     make_folder(folder)
     make_folder(site.private_key_file.parent, mode=0o700)
     make_folder(site.sessions, mode=0o700)  # action units and ratings are about a person
@@ -183,6 +237,8 @@ def create_site(folder: Path, settings: SiteSettings, ca_certificate: Path) -> S
     public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     write_atomic(site.public_key_file, public + f" {settings.name}\n".encode())
     write_atomic(site.ca_certificate, certificate)
+    if signer is not None:
+        write_atomic(site.release_key_file, public_pem(signer))
     # Last: a folder with settings is a whole site.
     write_atomic(folder / SETTINGS_FILE, tomli_w.dumps(settings.model_dump()).encode())
     return site
@@ -213,6 +269,7 @@ def open_site(folder: Path) -> Site:
 _WORDS_FOR_PATTERNS: Final = {
     "name": "use at most 32 lower-case letters, digits and inner dashes, like lab-2",
     "server": "give HOST:PORT, like mien.example.org:9092",
+    "releases_url": "give https://HOST:PORT, like https://models.example.org",
 }
 
 

@@ -9,6 +9,7 @@ Enters: the operator's choices, once, at ``mien server init``. Leaves: checked s
     DIR/logs/         one log per process
     DIR/runs/RUN/     settings and events of a run
     DIR/models/       published models; ``latest`` points to the newest
+    DIR/releases/     releases of models, which sites fetch; ``latest`` points to the one they should have
 """
 
 import fcntl
@@ -20,8 +21,9 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -29,6 +31,7 @@ from mien_common.errors import FederationError, InputError, SettingsError, Stora
 from mien_common.files import make_folder, read_bounded, storage_errors, write_atomic
 
 SETTINGS_LIMIT_BYTES: Final = 64 * 1024
+RELEASES_PORT: Final = 9095
 LOOPBACK: Final = "127.0.0.1"
 SERVER_DIR_VARIABLE: Final = "MIEN_SERVER_DIR"
 """Names the folder, for the commands and for the ServerApp that Flower starts."""
@@ -52,6 +55,8 @@ class ServerSettings(BaseModel):
     """Port for agents (Flower's Fleet API)."""
     control_port: Port = 9093
     """Port for the operator's commands and the runs, on the loopback address only."""
+    releases_port: Annotated[int, Field(ge=0, le=65535)] = RELEASES_PORT
+    """Port that sites fetch releases from, over HTTPS; 0 for none."""
 
     @field_validator("ips", "listen")
     @classmethod
@@ -60,10 +65,23 @@ class ServerSettings(BaseModel):
             ipaddress.ip_address(address)
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _older_folders_keep_their_ports(cls, values: Any) -> Any:
+        """A folder from before there were releases may use this port for something else."""
+        if not isinstance(values, dict) or "releases_port" in values:
+            return values
+        taken = {values.get("port"), values.get("control_port")}
+        return {**values, "releases_port": next(port for port in count(RELEASES_PORT) if port not in taken)}
+
     @model_validator(mode="after")
-    def _two_ports(self) -> "ServerSettings":
+    def _ports_differ(self) -> "ServerSettings":
         if self.port == self.control_port:
             raise ValueError(f"port and control_port must differ, both are {self.port}")
+        if self.releases_port in (self.port, self.control_port):
+            raise ValueError(
+                f"releases_port must differ from the other ports, another one is {self.releases_port}, too"
+            )
         return self
 
 
@@ -120,6 +138,10 @@ class ServerFolder:
         return self.path / "models"
 
     @property
+    def releases(self) -> Path:
+        return self.path / "releases"
+
+    @property
     def control_address(self) -> str:
         return f"{LOOPBACK}:{self.settings.control_port}"
 
@@ -170,6 +192,9 @@ port = {settings.port}
 
 # For the operator's commands; on the loopback address only.
 control_port = {settings.control_port}
+
+# Where sites fetch releases of models, over HTTPS, without a login; 0 for nowhere.
+releases_port = {settings.releases_port}
 """
     write_atomic(_settings_file(folder.path), text.encode())
 

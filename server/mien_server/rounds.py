@@ -25,7 +25,7 @@ from mien_common.schema import AU_V1
 from mien_common.versions import versions
 from mien_common.weights import Weights, to_record, weights_of
 from mien_server.aggregation import Update, combine, read_update
-from mien_server.evaluation import agreement
+from mien_server.evaluation import agreement, worst_site
 from mien_server.exchange import Answers, Clock, exchange, wait_for_sites
 from mien_server.journal import Journal
 from mien_server.registry import publish_round
@@ -186,6 +186,7 @@ class Rounds:
                 Contribution(site=update.site, frames=update.report.frames) for update in training.updates
             ),
             ccc=ccc,
+            worst_site=worst_site(evaluation.reports),
             weights_bytes=0,
             versions=versions(),
             sha256="0" * 64,

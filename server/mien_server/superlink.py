@@ -1,4 +1,4 @@
-"""The server itself: stock ``flower-superlink`` and ``flower-superexec``, kept running.
+"""The server itself: stock ``flower-superlink`` and ``flower-superexec``, and our releases, kept running.
 
 The SuperLink keeps its state in a file and runs no app code, so killing it loses nothing: the agents
 and the ServerApp connect again when it is back. The SuperExec starts our ServerApp for every run.
@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,12 +27,13 @@ from mien_server.control import Control
 from mien_server.enrolment import register
 from mien_server.folder import LOOPBACK, SERVER_DIR_VARIABLE, ServerFolder, locked_for_up, remove_drafts
 from mien_server.health import check_health
+from mien_server.ports import check_port
 from mien_server.processes import Child, Command
 
 READY_PATIENCE_S: Final = 90.0
 POLL_S: Final = 0.1
 STOP_PATIENCE_S: Final = 2.5
-"""For each of the two processes; both keep on disk what matters, so a kill costs nothing."""
+"""For each of the processes; they keep on disk what matters, so a kill costs nothing."""
 
 PIDS_FILE: Final = "pids.json"
 
@@ -60,6 +60,8 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
         for draft in remove_drafts(folder):
             log.warning("event=draft_removed path=%s", draft)
         children = [Child(superlink_command(folder)), Child(superexec_command(folder))]
+        if folder.settings.releases_port:
+            children.append(Child(releases_command(folder)))
         try:
             for child in children:
                 child.start()
@@ -83,25 +85,12 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
 
 
 def check_ports(folder: ServerFolder) -> None:
-    """Raise FederationError when one of our ports is taken.
-
-    gRPC would share a taken port with its holder, silently, so this is asked before it starts.
-    """
+    """Raise FederationError when one of our ports is taken."""
     settings = folder.settings
-    for name, address, port in (
-        ("port", settings.listen, settings.port),
-        ("control_port", LOOPBACK, settings.control_port),
-    ):
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address, port))
-            except OSError as error:
-                raise FederationError(
-                    f"cannot listen on {address} port {port}: {error.strerror}. Stop what uses it, or set "
-                    f"another {name} in {folder.path / 'server.toml'}."
-                ) from error
+    check_port(folder, "port", settings.listen, settings.port)
+    check_port(folder, "control_port", LOOPBACK, settings.control_port)
+    if settings.releases_port:
+        check_port(folder, "releases_port", settings.listen, settings.releases_port)
 
 
 def superlink_command(folder: ServerFolder) -> Command:
@@ -139,6 +128,16 @@ def superexec_command(folder: ServerFolder) -> Command:
         ],
         _environment(folder),
         folder.logs / "superexec.log",
+    )
+
+
+def releases_command(folder: ServerFolder) -> Command:
+    """Our listener that hands out releases."""
+    return Command(
+        "releases",
+        [*(sys.executable, "-m", "mien_common"), *("server", "releases", "serve", "--dir", str(folder.path))],
+        _environment(folder),
+        folder.logs / "releases.log",
     )
 
 

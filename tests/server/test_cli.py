@@ -1,5 +1,6 @@
 """The operator's commands when the server is down: what they print, one line when something is wrong."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Generator
@@ -10,10 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 from mien_common.architecture import Architecture
+from mien_common.errors import MienError
 from mien_server import cli
 from mien_server.folder import ServerFolder, open_folder
 from mien_server.journal import Event
 from mien_server.run_settings import RunSettings
+
+from ..made_models import RUN, publish_model
 
 
 def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -112,7 +116,74 @@ def test_no_models_yet(folder: ServerFolder) -> None:
     assert command("models", "--json", "--dir", folder.path).stdout == ""
 
 
-@pytest.mark.parametrize("name", ["init", "enrol", "up", "run", "models", "health"])
+class TestReleases:
+    """From a published model to a release and back, as an operator types it."""
+
+    @staticmethod
+    def said(folder: ServerFolder, *arguments: str) -> str:
+        found = CliRunner().invoke(cli.app, [*arguments, "--dir", str(folder.path)])
+        assert found.exit_code == 0, found.output
+        return found.output
+
+    def test_promoted_listed_rolled_back_compared(self, folder: ServerFolder) -> None:
+        assert "no releases yet" in self.said(folder, "releases")
+        publish_model(folder.models, 1)
+        assert "released 1.0.0: run 2026-11-23-001, round 1" in self.said(folder, "promote", f"{RUN}/1")
+        publish_model(folder.models, 2)
+        assert "it is the latest now" in self.said(folder, "promote", "latest", "--version", "1.2.0")
+        assert "it is a trial, so" in self.said(folder, "promote", "latest", "--version", "2.0.0-rc.1")
+        listed = self.said(folder, "releases").splitlines()
+        assert [line.split()[0] for line in listed[:3]] == ["1.0.0", "1.2.0", "2.0.0-rc.1"]
+        assert [line.endswith("<- latest") for line in listed[:3]] == [False, True, False]
+        assert listed[3].startswith("signed with the key ")
+        assert "the latest release is 1.0.0 now" in self.said(folder, "rollback", "1.0.0")
+        lines = [json.loads(line) for line in self.said(folder, "releases", "--json").splitlines()]
+        assert [(line["version"], line["latest"], line["round"]) for line in lines] == [
+            ("1.0.0", True, 1),
+            ("1.2.0", False, 2),
+            ("2.0.0-rc.1", False, 2),
+        ]
+        assert "valence CCC, pooled" in self.said(folder, "compare-models", "1.0.0", f"{RUN}/2")
+        rows = self.said(folder, "compare-models", "1.0.0", "latest", "--json").splitlines()
+        assert {"what": "run, round", "first": f"{RUN}, 1", "second": f"{RUN}, 2", "change": None} in map(
+            json.loads, rows
+        )
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("promote", "../x/1"),
+            ("promote", "latest"),
+            ("promote", "latest", "--version", "../1.0.0"),
+            ("rollback", "1.0"),
+            ("rollback", "1.0.0"),
+            ("compare-models", "1.0.0", "../.."),
+        ],
+    )
+    def test_what_cannot_be_is_an_error_and_leaves_nothing(
+        self, folder: ServerFolder, arguments: tuple[str, ...]
+    ) -> None:
+        found = CliRunner().invoke(cli.app, [*arguments, "--dir", str(folder.path)])
+        assert isinstance(found.exception, MienError)
+        assert "\n" not in str(found.exception)
+        assert not folder.releases.exists() or not list(folder.releases.iterdir())
+
+
+NAMES = (
+    "init",
+    "enrol",
+    "up",
+    "run",
+    "models",
+    "health",
+    "promote",
+    "releases",
+    "rollback",
+    "compare-models",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_command_explains_itself(name: str) -> None:
     found = command(name, "--help")
 

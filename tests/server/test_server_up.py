@@ -1,10 +1,12 @@
 """The real server on loopback: Flower's processes, the commands an operator types, and how it all ends."""
 
 import datetime as dt
+import http.client
 import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -90,6 +92,20 @@ def server(folder: ServerFolder) -> Iterator[Server]:
             process.kill()
 
 
+def answers(folder: ServerFolder, trust: ssl.SSLContext) -> int | None:
+    """The status with which releases are answered; None while nobody answers."""
+    connection = http.client.HTTPSConnection(
+        "localhost", folder.settings.releases_port, timeout=PATIENCE_S, context=trust
+    )
+    try:
+        connection.request("GET", "/releases/index.json")
+        return connection.getresponse().status
+    except ConnectionRefusedError:
+        return None
+    finally:
+        connection.close()
+
+
 def public_key(path: Path) -> Path:
     key = ec.generate_private_key(ec.SECP384R1()).public_key()
     path.write_bytes(key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH))
@@ -108,6 +124,10 @@ def test_an_operators_day(server: Server, tmp_path: Path) -> None:
     (site,) = read_sites(folder)
     with Control(folder) as control:
         assert control.node_ids() == {public_key_pem(site): site.node_id}
+
+    # Releases are asked for over HTTPS, by whoever trusts the server's authority; there is none yet.
+    trust = ssl.create_default_context(cafile=str(folder.ca_certificate))
+    wait_for(lambda: answers(folder, trust) == 404, "nobody hands out releases")
 
     second = command("server", "up", *where)
     assert (second.returncode, second.stdout) == (1, "")
