@@ -2,11 +2,16 @@
 
 import typer
 
+from .commands.approve import approve
+from .commands.doctor import doctor
 from .commands.enrol import enrol
 from .commands.health import health
 from .commands.init import init
+from .commands.invite import invite
 from .commands.models import models
+from .commands.revoke import revoke
 from .commands.run import run
+from .commands.sites import sites
 from .commands.up import up
 
 app = typer.Typer(no_args_is_help=True)
@@ -16,10 +21,22 @@ app = typer.Typer(no_args_is_help=True)
 def server() -> None:
     """Run the federation's server: certificates, sites, rounds, models.
 
-    In order: `init` a folder, give its tls/ca.crt to every site, `enrol` each site's public key, keep
-    `up` running, then start a `run`.
+    In order: `init` a folder, keep `up` running, `invite` each site (or `approve` its file), then start a
+    `run`. `doctor` says what is wrong and how to mend it.
     """
 
 
-for command in (init, enrol, up, run, models, health):  # in the order of the help text
+for command in (  # in the order of the help text
+    init,
+    up,
+    invite,
+    approve,
+    enrol,
+    sites,
+    revoke,
+    run,
+    models,
+    doctor,
+    health,
+):
     app.command()(command)

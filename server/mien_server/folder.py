@@ -4,7 +4,7 @@ Enters: the operator's choices, once, at ``mien server init``. Leaves: checked s
 
     DIR/server.toml   settings, for the operator to read and edit
     DIR/tls/          certificate authority and server certificate (private keys readable by the owner only)
-    DIR/sites.json    enrolled sites
+    DIR/sites.json    enrolled and revoked sites, open invitations
     DIR/state/        Flower's database and home, locks, process ids
     DIR/logs/         one log per process
     DIR/runs/RUN/     settings and events of a run
@@ -25,6 +25,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from mien_common.enrolment_messages import DEFAULT_ENROL_PORT
 from mien_common.errors import FederationError, InputError, SettingsError, StorageError
 from mien_common.files import make_folder, read_bounded, storage_errors, write_atomic
 
@@ -52,6 +53,8 @@ class ServerSettings(BaseModel):
     """Port for agents (Flower's Fleet API)."""
     control_port: Port = 9093
     """Port for the operator's commands and the runs, on the loopback address only."""
+    enrol_port: Annotated[int, Field(ge=0, le=65535)] = DEFAULT_ENROL_PORT
+    """Port where invited sites are enrolled; 0: they are not, over the network."""
 
     @field_validator("ips", "listen")
     @classmethod
@@ -61,9 +64,13 @@ class ServerSettings(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _two_ports(self) -> "ServerSettings":
+    def _different_ports(self) -> "ServerSettings":
         if self.port == self.control_port:
             raise ValueError(f"port and control_port must differ, both are {self.port}")
+        if self.enrol_port in (self.port, self.control_port):
+            raise ValueError(
+                f"enrol_port must differ from port and control_port, it is {self.enrol_port} too"
+            )
         return self
 
 
@@ -170,6 +177,9 @@ port = {settings.port}
 
 # For the operator's commands; on the loopback address only.
 control_port = {settings.control_port}
+
+# Where invited sites are enrolled, on the same address as agents; 0 switches that off.
+enrol_port = {settings.enrol_port}
 """
     write_atomic(_settings_file(folder.path), text.encode())
 

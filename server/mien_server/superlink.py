@@ -23,17 +23,20 @@ from typing import Final
 from mien_common.errors import FederationError, MienError
 from mien_common.files import make_folder, write_atomic
 from mien_common.flower_environment import QUIET_FLOWER
-from mien_server.certificates import check_certificates
+from mien_server.certificates import check_certificates, warn_of_ends
 from mien_server.control import Control
 from mien_server.enrolment import register
 from mien_server.folder import LOOPBACK, SERVER_DIR_VARIABLE, ServerFolder, locked_for_up, remove_drafts
-from mien_server.health import check_health
+from mien_server.health import check_door, check_health
 from mien_server.processes import Child, Command
 
 READY_PATIENCE_S: Final = 90.0
 POLL_S: Final = 0.1
 STOP_PATIENCE_S: Final = 2.5
-"""For each of the two processes; both keep on disk what matters, so a kill costs nothing."""
+"""For each of the processes; both keep on disk what matters, so a kill costs nothing."""
+
+WARN_EVERY_S: Final = 24 * 3600.0
+"""How often the log says again that a certificate ends soon."""
 
 PIDS_FILE: Final = "pids.json"
 
@@ -60,6 +63,9 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
         for draft in remove_drafts(folder):
             log.warning("event=draft_removed path=%s", draft)
         children = [Child(superlink_command(folder)), Child(superexec_command(folder))]
+        if folder.settings.enrol_port:
+            children.append(Child(door_command(folder)))
+        warned = time.monotonic()
         try:
             for child in children:
                 child.start()
@@ -73,6 +79,9 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
                 started = [child.watch() for child in children]
                 if any(started):
                     _record_pids(folder, children)
+                if time.monotonic() - warned > WARN_EVERY_S:
+                    warn_of_ends(folder.tls, dt.datetime.now(dt.UTC))
+                    warned = time.monotonic()
                 time.sleep(POLL_S)
         finally:
             # The SuperExec first: a ServerApp that is going on can then still say goodbye.
@@ -91,6 +100,7 @@ def check_ports(folder: ServerFolder) -> None:
     for name, address, port in (
         ("port", settings.listen, settings.port),
         ("control_port", LOOPBACK, settings.control_port),
+        ("enrol_port", settings.listen, settings.enrol_port),  # 0, where it is off, is always free
     ):
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -142,6 +152,16 @@ def superexec_command(folder: ServerFolder) -> Command:
     )
 
 
+def door_command(folder: ServerFolder) -> Command:
+    """The enrolment door, in a process of its own."""
+    return Command(
+        "door",
+        [sys.executable, "-m", "mien_server.web.door", str(folder.path)],
+        _environment(folder),
+        folder.logs / "door.log",
+    )
+
+
 def _environment(folder: ServerFolder) -> dict[str, str]:
     home = make_folder(folder.state / "flwr-home", mode=0o700)
     return {
@@ -184,6 +204,7 @@ def _wait_until_ready(folder: ServerFolder, children: list[Child], stopped: Call
                 raise child.failure()
         try:
             check_health(folder)
+            check_door(folder)
         except MienError as error:
             if time.monotonic() > deadline:
                 raise FederationError(

@@ -15,12 +15,13 @@ LOOPBACK = "127.0.0.1"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> ServerFolder:
-    """A complete server folder on two free loopback ports."""
-    with socket.socket() as one, socket.socket() as other:
-        one.bind((LOOPBACK, 0))
-        other.bind((LOOPBACK, 0))
-        ports = one.getsockname()[1], other.getsockname()[1]
-    settings = ServerSettings(listen=LOOPBACK, port=ports[0], control_port=ports[1])
+    """A complete server folder on three free loopback ports."""
+    with socket.socket() as one, socket.socket() as other, socket.socket() as third:
+        held = (one, other, third)
+        for each in held:
+            each.bind((LOOPBACK, 0))
+        ports = [each.getsockname()[1] for each in held]
+    settings = ServerSettings(listen=LOOPBACK, port=ports[0], control_port=ports[1], enrol_port=ports[2])
     made = create_folder(tmp_path / "server", settings)
     now = dt.datetime.now(dt.UTC)
     make_authority(made.tls, now)

@@ -35,6 +35,9 @@ class FakeControl(Control):
         self.known[public_key_pem] = 100 + len(self.known)
         return self.known[public_key_pem]
 
+    def unregister_site(self, node_id: int) -> None:
+        self.known = {key: node for key, node in self.known.items() if node != node_id}
+
 
 def test_an_enrolled_site_is_kept(folder: ServerFolder, tmp_path: Path) -> None:
     site = enrol(folder, public_key_file(tmp_path / "a.pub", comment=" someone@lab"), "lab-2")

@@ -34,6 +34,12 @@ def init(
         int | None,
         typer.Option(help="Port for these commands, on 127.0.0.1 only.", show_default="9093"),
     ] = None,
+    enrol_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port where invited sites are enrolled; 0 for none, then only by file.", show_default="9094"
+        ),
+    ] = None,
     days: Annotated[
         int, typer.Option(min=1, max=3650, help="Days until the server certificate expires.")
     ] = 365,
@@ -58,6 +64,7 @@ def init(
         "listen": listen,
         "port": port,
         "control_port": control_port,
+        "enrol_port": enrol_port,
     }
     values = {name: value for name, value in given.items() if value is not None}
     now = dt.datetime.now(dt.UTC)
@@ -78,4 +85,7 @@ def init(
     print(f"{'renewed' if renew else 'made'} {made.path}")
     if renew:
         print("start `mien server up` again to use the new certificate")
-    print(f"give every site {made.ca_certificate} and the address NAME:{settings.port}")
+    else:
+        print(f"its authority's certificate, for sites that are made by hand: {made.ca_certificate}")
+        print(f"start it: mien server up --dir {made.path}")
+        print(f"then let a lab in: mien server invite --name lab-1 --dir {made.path}")
