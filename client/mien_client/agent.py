@@ -61,8 +61,8 @@ def run_agent(site: Site) -> None:
             try:
                 ends = check_server(site.settings.server, root)
                 note_server_certificate(site, ends)
-                for sentence in ends_of_trust(site, dt.datetime.now(dt.UTC)):
-                    log.warning("trust %s", sentence)
+                for ending in ends_of_trust(site, dt.datetime.now(dt.UTC)):
+                    log.warning("ends_soon what=%s reason=%s", ending.what, ending)
                 with Fleet(site.settings.server, root, key, site.state) as fleet:
                     log.info("joined server=%s site=%s", site.settings.server, site.settings.name)
                     retry_s = FIRST_RETRY_S

@@ -60,10 +60,9 @@ def _key(site: Site) -> Iterable[Finding]:
     except TrustError as error:
         found, _, remedy = str(error).partition(". ")
         yield fault("key", found, remedy)
-    for sentence in ends_of_trust(site, dt.datetime.now(dt.UTC)):
-        found, _, remedy = sentence.partition(". ")
-        if "server's certificate" not in found:  # looked at on the spot, below
-            yield warning("key", found, remedy)
+    for ending in ends_of_trust(site, dt.datetime.now(dt.UTC)):
+        if ending.what != "certificate":  # that one is looked at on the spot, below
+            yield warning(ending.what, ending.found, ending.remedy)
 
 
 def _network(site: Site) -> Iterable[Finding]:

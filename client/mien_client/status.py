@@ -29,7 +29,7 @@ from .face.confinement_record import (
 from .participants import read_calibration
 from .sessions import SessionRecord, read_record, session_folders
 from .site import SETTINGS_FILE, Site, SiteSettings, open_site
-from .trust import ends_of_trust
+from .trust import Ending, ends_of_trust
 
 RECEIPTS_SHOWN: Final = 3
 _RECEIPTS_TAIL_BYTES: Final = 64 * 1024
@@ -107,8 +107,8 @@ class SiteStatus:
     sent: list[Sent] = field(default_factory=list)
     """The last parcels, newest first."""
     free_bytes: int | None = None
-    ending: list[str] = field(default_factory=list)
-    """What this site's trust rests on and ends within thirty days, a sentence each."""
+    ending: list[Ending] = field(default_factory=list)
+    """What this site's trust rests on and that ends within thirty days."""
     problems: list[str] = field(default_factory=list)
     """What is broken, a sentence each."""
 

@@ -2,7 +2,8 @@
 
 import datetime as dt
 from contextlib import suppress
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
 from cryptography import x509
 
@@ -15,6 +16,18 @@ from .site import Site
 
 _NOTE: Final = "server-certificate-ends"
 _NOTE_BYTES: Final = 64
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Something that ends soon, or has ended."""
+
+    what: Literal["certificate", "authority", "key"]
+    found: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.found} → {self.remedy}"
 
 
 def note_server_certificate(site: Site, ends: dt.datetime) -> None:
@@ -40,23 +53,32 @@ def authority_end(site: Site) -> dt.datetime | None:
     return None
 
 
-def ends_of_trust(site: Site, now: dt.datetime) -> list[str]:
-    """What ends within thirty days, or has ended, a sentence each with what to do."""
+def ends_of_trust(site: Site, now: dt.datetime) -> list[Ending]:
+    """What ends within thirty days, or has ended."""
     found = []
     server, authority, written = noted_server_certificate(site), authority_end(site), key_written(site)
     if server is not None and ends_soon(server, now):
         found.append(
-            f"the server's certificate {days_left(server, now)}. Tell its operator: "
-            "mien server init DIR --renew"
+            Ending(
+                "certificate",
+                f"the server's certificate {days_left(server, now)}",
+                "tell its operator: mien server init DIR --renew",
+            )
         )
     if authority is not None and ends_soon(authority, now):
         found.append(
-            f"the authority this site trusts {days_left(authority, now)}. Ask the operator for an invitation "
-            "to the new one: mien agent join CODE"
+            Ending(
+                "authority",
+                f"the authority that this site trusts {days_left(authority, now)}",
+                "ask the operator for a code to the new one: mien agent join CODE",
+            )
         )
     if written is not None and ends_soon(key_end(written), now):
         found.append(
-            f"this site's key is of {written:%Y-%m-%d}; it should be changed every two years: "
-            "mien agent rotate-key"
+            Ending(
+                "key",
+                f"this site's key is of {written:%Y-%m-%d}; two years are enough for one",
+                "mien agent rotate-key",
+            )
         )
     return found

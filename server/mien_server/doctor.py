@@ -20,7 +20,7 @@ from mien_common.findings import Finding, fault, ok, warning
 from mien_common.validity import days_left, ends_soon, key_end
 from mien_common.versions import MIEN_VERSION
 from mien_server.certificates import check_certificates, ending_soon, read_certificate
-from mien_server.enrolment import public_key_pem
+from mien_server.enrolment import pem_of, public_key_pem
 from mien_server.folder import LOOPBACK, ServerFolder
 from mien_server.health import check_door, check_health
 from mien_server.invites import certificate_names
@@ -204,14 +204,8 @@ def _sites(folder: ServerFolder, running: bool, now: dt.datetime) -> Iterable[Fi
     said = f"{len(roll.enrolled)} enrolled, {revoked} revoked"
     if not roll.enrolled:
         yield warning("enrolment", said, "let a site in: mien server invite --name lab-1")
-    elif running and not _registered(folder, roll):  # also where no answer came
-        yield fault(
-            "enrolment",
-            f"{said}, and the server knows others",
-            f"start it again: mien server up --dir {folder.path}",
-        )
     else:
-        yield ok("enrolment", said)
+        yield _registration(folder, roll, said) if running else ok("enrolment", said)
     old = [
         site.name
         for site in roll.enrolled
@@ -223,15 +217,27 @@ def _sites(folder: ServerFolder, running: bool, now: dt.datetime) -> Iterable[Fi
         )
 
 
-def _registered(folder: ServerFolder, roll: Roll) -> bool:
+def _registration(folder: ServerFolder, roll: Roll, said: str) -> Finding:
     """Whether the SuperLink knows exactly the enrolled keys."""
     from mien_server.control import Control  # seconds to load
 
+    again = f"stop `up` and start it again: mien server up --dir {folder.path}"
     try:
         with Control(folder) as control:
-            return set(control.node_ids()) == {public_key_pem(site) for site in roll.enrolled}
-    except FederationError:
-        return False
+            known = set(control.node_ids())
+    except FederationError as error:
+        return fault("enrolment", f"{said}; the server does not say whom it knows: {error}", again)
+    enrolled = {public_key_pem(site) for site in roll.enrolled}
+    if enrolled - known or known & {pem_of(key) for key in roll.refused_keys}:
+        return fault("enrolment", f"{said}, and the server has not heard of it", again)
+    if known - enrolled:
+        return warning(
+            "enrolment",
+            f"{said}; the server knows {len(known - enrolled)} more, which take part in no run",
+            "somebody with an account here registered them, or sites.json is an older copy: stop `up` and "
+            f"move {folder.state / 'superlink.db'} away to forget them",
+        )
+    return ok("enrolment", said)
 
 
 def folder_of(path: Path) -> ServerFolder | Finding:

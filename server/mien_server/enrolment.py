@@ -29,6 +29,7 @@ __all__ = [
     "enrol",
     "enrol_key",
     "key_of",
+    "pem_of",
     "public_key_pem",
     "read_sites",
     "register",
@@ -189,7 +190,7 @@ def register(folder: ServerFolder, control: "Control") -> list[Site]:
     with locked_roll(folder) as opened:
         known = control.node_ids()
         for refused in opened.roll.refused_keys:
-            node_id = known.get(_pem(refused))
+            node_id = known.get(pem_of(refused))
             if node_id is not None:
                 control.unregister_site(node_id)
         new, roll = [], opened.roll
@@ -205,10 +206,11 @@ def register(folder: ServerFolder, control: "Control") -> list[Site]:
 
 def public_key_pem(site: Site) -> bytes:
     """The site's key as Flower keeps it."""
-    return _pem(site.public_key)
+    return pem_of(site.public_key)
 
 
-def _pem(public_key: str) -> bytes:
+def pem_of(public_key: str) -> bytes:
+    """A key in OpenSSH's form as Flower keeps it."""
     key = serialization.load_ssh_public_key(public_key.encode())
     return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
