@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from mien_common.enrolment_messages import RotateRequest
-from mien_common.errors import InputError, SettingsError, TrustError
+from mien_common.errors import EnrolmentRefusedError, InputError, SettingsError, TrustError
 from mien_common.files import read_bounded
 from mien_common.site_keys import KEY_LIMIT_BYTES, fingerprint, is_signed, public_openssh, read_public_key
 from mien_common.site_name import SITE_NAME_PATTERN
@@ -149,7 +149,7 @@ def rotate(folder: ServerFolder, request: RotateRequest, now: dt.datetime) -> Si
 
     Raises
     ------
-    TrustError
+    EnrolmentRefusedError
         The new key belongs to somebody already, or was revoked.
     """
     statement = RotateRequest.statement(request.old_key, request.new_key)
@@ -167,7 +167,9 @@ def rotate(folder: ServerFolder, request: RotateRequest, now: dt.datetime) -> Si
         if done is not None:
             return done
         if roll.holder(request.new_key) is not None:
-            raise TrustError("the new key is known here already: make another (mien agent rotate-key)")
+            raise EnrolmentRefusedError(
+                "the new key is known here already. Remove keys/next.key and try again: mien agent rotate-key"
+            )
         site = site.model_copy(
             update={
                 "public_key": request.new_key,

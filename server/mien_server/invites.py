@@ -13,7 +13,7 @@ from typing import Final
 from cryptography import x509
 
 from mien_common.enrolment_messages import EnrolRequest
-from mien_common.errors import SettingsError, TrustError
+from mien_common.errors import EnrolmentRefusedError, SettingsError, TrustError
 from mien_common.files import read_bounded
 from mien_common.invitation import (
     FINGERPRINT_BYTES,
@@ -84,7 +84,7 @@ def redeem(folder: ServerFolder, request: EnrolRequest, now: dt.datetime) -> Sit
 
     Raises
     ------
-    TrustError, SettingsError
+    EnrolmentRefusedError
         The secret is right and the key or the name cannot be had; the invitation stays open.
     """
     secret = bytes.fromhex(request.secret)
@@ -104,11 +104,14 @@ def redeem(folder: ServerFolder, request: EnrolRequest, now: dt.datetime) -> Sit
             again = found.used_by == request.public_key and site is not None
             return site if again and site is not None and site.public_key == request.public_key else None
         if request.name is not None and request.name != found.name:
-            raise SettingsError(
+            raise EnrolmentRefusedError(
                 f"this invitation is for a site named {found.name!r}, and this one calls itself "
                 f"{request.name!r}. Ask for an invitation of that name, or join with a new folder."
             )
-        roll, site = with_key(opened.roll, request.public_key, found.name, now, "this site's folder")
+        try:
+            roll, site = with_key(opened.roll, request.public_key, found.name, now, "this site's folder")
+        except (SettingsError, TrustError) as error:
+            raise EnrolmentRefusedError(str(error)) from error
         used = found.model_copy(update={"used_by": request.public_key})
         others = tuple(kept for kept in roll.invites if kept != found)
         opened.save(roll.model_copy(update={"invites": (*others, used)}), now)

@@ -16,9 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
+from mien_client import cli, joining
 from mien_client import door as client_door
-from mien_client import joining
 from mien_client.door import invited_door
 from mien_client.joining import accept_bundle, join_with_code, write_request
 from mien_client.key_rotation import rotate_key
@@ -26,7 +28,7 @@ from mien_client.site import Site, open_site
 from mien_client.tls import ServerUnreachableError
 from mien_common.enrolment_files import SiteBundle, read_enrolment_file, write_enrolment_file
 from mien_common.errors import FederationError, InputError, MienError, SettingsError, TrustError
-from mien_common.invitation import Invitation, read_code
+from mien_common.invitation import Invitation, authority_fingerprint, read_code
 from mien_common.site_keys import public_openssh
 from mien_server import certificates
 from mien_server.approval import approve
@@ -225,6 +227,63 @@ def test_brute_force_is_told_to_wait(server: ServerFolder, invitation: Invitatio
         for said in ("does not accept", "too many wrong tries. Wait 10 min"):
             with pytest.raises(MienError, match=said):
                 join_with_code(tmp_path / "site", guess)
+
+
+class TestTheCommand:
+    """`mien agent join`, up to where the agent begins."""
+
+    @pytest.fixture
+    def joined(self, monkeypatch: pytest.MonkeyPatch) -> list[Site]:
+        """The sites that an agent was started on."""
+        started: list[Site] = []
+        monkeypatch.setattr("mien_client.agent.run_agent", started.append)
+        return started
+
+    def test_with_a_code_it_goes_on_as_it_does_without(
+        self, opened: SuperLink, invitation: Invitation, tmp_path: Path, joined: list[Site]
+    ) -> None:
+        folder = tmp_path / "site"
+        said = run("join", invitation.code(), "--site", str(folder), "--lag-s", "1.5")
+        assert said.stdout.startswith(f"enrolled as lab-2 at {invitation.host}:")
+        assert run("join", "--site", str(folder)).exit_code == 0
+        assert [(site.settings.name, site.settings.lag_s) for site in joined] == [("lab-2", 1.5)] * 2
+
+    def test_a_code_from_standard_input(
+        self, opened: SuperLink, invitation: Invitation, tmp_path: Path, joined: list[Site]
+    ) -> None:
+        run("join", "-", "--site", str(tmp_path / "site"), "--enrol-only", given=invitation.code() + "\n")
+        assert open_site(tmp_path / "site").settings.name == "lab-2"
+        assert joined == []
+
+    def test_a_typing_error_leaves_no_folder(self, invitation: Invitation, tmp_path: Path) -> None:
+        code = invitation.code()
+        with pytest.raises(InputError, match="Nothing was sent"):
+            run("join", code[:-1] + ("0" if code[-1] != "0" else "1"), "--site", str(tmp_path / "site"))
+        assert not (tmp_path / "site").exists()
+
+    def test_what_goes_with_a_code_needs_one(self, site: Site) -> None:
+        for option in (["--new-key"], ["--enrol-only"], ["--lag-s", "2"], ["--device", "cpu"]):
+            with pytest.raises(SettingsError, match="go with a CODE"):
+                run("join", "--site", str(site.folder), *option)
+
+    def test_by_file(self, server: ServerFolder, tmp_path: Path) -> None:
+        folder, request, bundle = (str(tmp_path / name) for name in ("site", "r.json", "b.json"))
+        asked = run("request", "--name", "lab-5", "--site", folder, "--out", request)
+        site, made = approve(server, Path(request), None, LOOPBACK, now())
+        assert site.fingerprint in asked.stdout
+        write_enrolment_file(made, Path(bundle))
+        with pytest.raises(TrustError, match="exchanged on its way"):
+            run("accept", bundle, "--site", folder, "--authority", "00:11")
+        fingerprint = authority_fingerprint(server.ca_certificate.read_bytes())
+        assert (
+            fingerprint in run("accept", bundle, "--site", folder, "--authority", fingerprint.lower()).stdout
+        )
+        assert open_site(Path(folder)).settings.name == "lab-5"
+
+
+def run(*arguments: str, given: str | None = None) -> Result:
+    """One of the agent's commands, in this process."""
+    return CliRunner().invoke(cli.app, list(arguments), input=given, catch_exceptions=False)
 
 
 class TestSomebodyInBetween:

@@ -112,7 +112,10 @@ def test_no_models_yet(folder: ServerFolder) -> None:
     assert command("models", "--json", "--dir", folder.path).stdout == ""
 
 
-@pytest.mark.parametrize("name", ["init", "enrol", "up", "run", "models", "health"])
+@pytest.mark.parametrize(
+    "name",
+    ["init", "up", "invite", "approve", "enrol", "sites", "revoke", "run", "models", "doctor", "health"],
+)
 def test_every_command_explains_itself(name: str) -> None:
     found = command(name, "--help")
 

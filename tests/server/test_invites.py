@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mien_common.enrolment_messages import EnrolRequest, RotateRequest
-from mien_common.errors import MienError, SettingsError, TrustError
+from mien_common.errors import EnrolmentRefusedError, MienError, SettingsError, TrustError
 from mien_common.files import write_atomic
 from mien_common.invitation import Invitation, new_secret, secret_digest
 from mien_common.site_keys import new_key, public_openssh, sign
@@ -127,7 +127,9 @@ def test_a_site_enrolled_by_hand_withdraws_its_code(folder: ServerFolder, invita
 
 
 def test_a_code_is_for_one_name(folder: ServerFolder, invitation: Invitation) -> None:
-    with pytest.raises(SettingsError, match="for a site named 'lab-2', and this one calls itself 'lab-9'"):
+    with pytest.raises(
+        EnrolmentRefusedError, match="for a site named 'lab-2', and this one calls itself 'lab-9'"
+    ):
         redeem(folder, request(invitation.secret, name="lab-9"), LATER)
     assert redeem(folder, request(invitation.secret, name="lab-2"), LATER) is not None, "it stays open"
 

@@ -38,7 +38,7 @@ from mien_common.enrolment_messages import (
     StandingReply,
     StandingRequest,
 )
-from mien_common.errors import FederationError, InputError, MienError, StorageError, TrustError
+from mien_common.errors import EnrolmentRefusedError, FederationError, MienError, StorageError
 from mien_common.files import read_bounded
 from mien_common.site_keys import is_signed
 from mien_common.versions import MIEN_VERSION
@@ -186,7 +186,7 @@ def _as_refusal(error: MienError) -> _RefusedError:
         return _RefusedError(507, "the server cannot write now (disk full?). Tell its operator; try later.")
     if isinstance(error, FederationError):
         return _RefusedError(503, "the server is not ready. Try again in a moment.", wait_s=2.0)
-    if isinstance(error, TrustError | InputError):
+    if isinstance(error, EnrolmentRefusedError):
         return _RefusedError(409, str(error))
     return _RefusedError(500, "the server failed. Tell its operator.")
 

@@ -224,6 +224,16 @@ def test_a_server_that_is_not_ready_says_try_again(folder: ServerFolder, invitat
         assert superlink.registered == 1
 
 
+def test_what_is_broken_inside_stays_inside(
+    caller: Caller, folder: ServerFolder, invitation: Invitation, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder.sites_file.write_text('{"sites": [{"name": 3}]}')
+    for asked in (request(invitation.secret), request(new_secret())):
+        status, answer = caller.ask("/v1/enrol", asked.model_dump_json())
+        assert (status, answer) == (500, {"error": "the server failed. Tell its operator."})
+    assert "sites.json is damaged" in caplog.text, "the operator is told more"
+
+
 def test_only_the_holder_of_a_key_hears_how_it_stands(caller: Caller, folder: ServerFolder) -> None:
     key, other = new_key(), new_key()
     enrol_key(folder, public_openssh(key.public_key()), "lab-1", now(), "site.pub")
