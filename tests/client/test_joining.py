@@ -239,8 +239,9 @@ class TestTheCommand:
         monkeypatch.setattr("mien_client.agent.run_agent", started.append)
         return started
 
+    @pytest.mark.usefixtures("opened")
     def test_with_a_code_it_goes_on_as_it_does_without(
-        self, opened: SuperLink, invitation: Invitation, tmp_path: Path, joined: list[Site]
+        self, invitation: Invitation, tmp_path: Path, joined: list[Site]
     ) -> None:
         folder = tmp_path / "site"
         said = run("join", invitation.code(), "--site", str(folder), "--lag-s", "1.5")
@@ -248,8 +249,9 @@ class TestTheCommand:
         assert run("join", "--site", str(folder)).exit_code == 0
         assert [(site.settings.name, site.settings.lag_s) for site in joined] == [("lab-2", 1.5)] * 2
 
+    @pytest.mark.usefixtures("opened")
     def test_a_code_from_standard_input(
-        self, opened: SuperLink, invitation: Invitation, tmp_path: Path, joined: list[Site]
+        self, invitation: Invitation, tmp_path: Path, joined: list[Site]
     ) -> None:
         run("join", "-", "--site", str(tmp_path / "site"), "--enrol-only", given=invitation.code() + "\n")
         assert open_site(tmp_path / "site").settings.name == "lab-2"
