@@ -101,8 +101,8 @@ def redeem(folder: ServerFolder, request: EnrolRequest, now: dt.datetime) -> Sit
             return None
         if found.used_by is not None:
             site = opened.roll.site(found.name)
-            again = found.used_by == request.public_key and site is not None
-            return site if again and site is not None and site.public_key == request.public_key else None
+            again = site is not None and site.public_key == found.used_by == request.public_key
+            return site if again else None
         if request.name is not None and request.name != found.name:
             raise EnrolmentRefusedError(
                 f"this invitation is for a site named {found.name!r}, and this one calls itself "
