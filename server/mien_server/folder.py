@@ -4,7 +4,7 @@ Enters: the operator's choices, once, at ``mien server init``. Leaves: checked s
 
     DIR/server.toml   settings, for the operator to read and edit
     DIR/tls/          certificate authority and server certificate (private keys readable by the owner only)
-    DIR/sites.json    enrolled sites
+    DIR/sites.json    enrolled and revoked sites, open invitations
     DIR/state/        Flower's database and home, locks, process ids
     DIR/logs/         one log per process
     DIR/runs/RUN/     settings and events of a run
@@ -27,6 +27,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from mien_common.enrolment_messages import DEFAULT_ENROL_PORT
 from mien_common.errors import FederationError, InputError, SettingsError, StorageError
 from mien_common.files import make_folder, read_bounded, storage_errors, write_atomic
 
@@ -38,6 +39,7 @@ SERVER_DIR_VARIABLE: Final = "MIEN_SERVER_DIR"
 
 HostName = Annotated[str, Field(pattern=r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
+PORT_SETTINGS: Final = ("port", "control_port", "enrol_port", "releases_port")
 
 
 class ServerSettings(BaseModel):
@@ -55,6 +57,8 @@ class ServerSettings(BaseModel):
     """Port for agents (Flower's Fleet API)."""
     control_port: Port = 9093
     """Port for the operator's commands and the runs, on the loopback address only."""
+    enrol_port: Annotated[int, Field(ge=0, le=65535)] = DEFAULT_ENROL_PORT
+    """Port where invited sites are enrolled; 0: they are not, over the network."""
     releases_port: Annotated[int, Field(ge=0, le=65535)] = RELEASES_PORT
     """Port that sites fetch releases from, over HTTPS; 0 for none."""
 
@@ -68,19 +72,22 @@ class ServerSettings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _older_folders_keep_their_ports(cls, values: Any) -> Any:
-        """A folder from before there were releases may use this port for something else."""
-        if not isinstance(values, dict) or "releases_port" in values:
+        """A folder from before there were these ports may use one of them for something else."""
+        if not isinstance(values, dict):
             return values
-        taken = {values.get("port"), values.get("control_port")}
-        return {**values, "releases_port": next(port for port in count(RELEASES_PORT) if port not in taken)}
+        given = dict(values)
+        for name, usual in (("enrol_port", DEFAULT_ENROL_PORT), ("releases_port", RELEASES_PORT)):
+            taken = {given.get(other) for other in PORT_SETTINGS}
+            given.setdefault(name, next(port for port in count(usual) if port not in taken))
+        return given
 
     @model_validator(mode="after")
     def _ports_differ(self) -> "ServerSettings":
-        if self.port == self.control_port:
-            raise ValueError(f"port and control_port must differ, both are {self.port}")
-        if self.releases_port in (self.port, self.control_port):
+        used = [port for port in (getattr(self, name) for name in PORT_SETTINGS) if port]
+        twice = next((port for port in used if used.count(port) > 1), None)
+        if twice is not None:
             raise ValueError(
-                f"releases_port must differ from the other ports, another one is {self.releases_port}, too"
+                f"{', '.join(PORT_SETTINGS[:-1])} and {PORT_SETTINGS[-1]} must differ, {twice} is given twice"
             )
         return self
 
@@ -192,6 +199,9 @@ port = {settings.port}
 
 # For the operator's commands; on the loopback address only.
 control_port = {settings.control_port}
+
+# Where invited sites are enrolled, on the same address as agents; 0 switches that off.
+enrol_port = {settings.enrol_port}
 
 # Where sites fetch releases of models, over HTTPS, without a login; 0 for nowhere.
 releases_port = {settings.releases_port}

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mien_common.errors import InputError, TrustError
 from mien_common.files import is_there, read_bounded, storage_errors, write_atomic
-from mien_common.release import KEY_FILE, KEY_LIMIT_BYTES, public_pem
+from mien_common.release import KEY_FILE, KEY_LIMIT_BYTES, public_pem, read_public_key
 
 PRIVATE_KEY_FILE: Final = "release.key"
 PRIVATE: Final = 0o600
@@ -47,6 +47,14 @@ def release_key(tls: Path) -> Ed25519PrivateKey:
     if not is_there(public) or read_bounded(public, KEY_LIMIT_BYTES) != pem:
         write_atomic(public, pem)
     return key
+
+
+def published_key(tls: Path) -> str | None:
+    """What ``release.pub`` holds, for a site that is let in; None where it is missing or damaged."""
+    with contextlib.suppress(InputError, TrustError):
+        file = tls / KEY_FILE
+        return public_pem(read_public_key(read_bounded(file, KEY_LIMIT_BYTES), file)).decode()
+    return None
 
 
 def _write_once(file: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The server itself: stock ``flower-superlink`` and ``flower-superexec``, and our releases, kept running.
+"""The server itself: stock ``flower-superlink`` and ``flower-superexec``, our two listeners, kept running.
 
 The SuperLink keeps its state in a file and runs no app code, so killing it loses nothing: the agents
 and the ServerApp connect again when it is back. The SuperExec starts our ServerApp for every run.
@@ -22,11 +22,11 @@ from typing import Final
 from mien_common.errors import FederationError, MienError
 from mien_common.files import make_folder, write_atomic
 from mien_common.flower_environment import QUIET_FLOWER
-from mien_server.certificates import check_certificates
+from mien_server.certificates import check_certificates, warn_of_ends
 from mien_server.control import Control
 from mien_server.enrolment import register
 from mien_server.folder import LOOPBACK, SERVER_DIR_VARIABLE, ServerFolder, locked_for_up, remove_drafts
-from mien_server.health import check_health
+from mien_server.health import check_door, check_health, check_releases
 from mien_server.ports import check_port
 from mien_server.processes import Child, Command
 
@@ -34,6 +34,9 @@ READY_PATIENCE_S: Final = 90.0
 POLL_S: Final = 0.1
 STOP_PATIENCE_S: Final = 2.5
 """For each of the processes; they keep on disk what matters, so a kill costs nothing."""
+
+WARN_EVERY_S: Final = 24 * 3600.0
+"""How often the log says again that a certificate ends soon."""
 
 PIDS_FILE: Final = "pids.json"
 
@@ -60,8 +63,11 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
         for draft in remove_drafts(folder):
             log.warning("event=draft_removed path=%s", draft)
         children = [Child(superlink_command(folder)), Child(superexec_command(folder))]
+        if folder.settings.enrol_port:
+            children.append(Child(door_command(folder)))
         if folder.settings.releases_port:
             children.append(Child(releases_command(folder)))
+        warned = time.monotonic()
         try:
             for child in children:
                 child.start()
@@ -75,6 +81,9 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
                 started = [child.watch() for child in children]
                 if any(started):
                     _record_pids(folder, children)
+                if time.monotonic() - warned > WARN_EVERY_S:
+                    warn_of_ends(folder.tls, dt.datetime.now(dt.UTC))
+                    warned = time.monotonic()
                 time.sleep(POLL_S)
         finally:
             # The SuperExec first: a ServerApp that is going on can then still say goodbye.
@@ -89,6 +98,8 @@ def check_ports(folder: ServerFolder) -> None:
     settings = folder.settings
     check_port(folder, "port", settings.listen, settings.port)
     check_port(folder, "control_port", LOOPBACK, settings.control_port)
+    if settings.enrol_port:
+        check_port(folder, "enrol_port", settings.listen, settings.enrol_port)
     if settings.releases_port:
         check_port(folder, "releases_port", settings.listen, settings.releases_port)
 
@@ -128,6 +139,16 @@ def superexec_command(folder: ServerFolder) -> Command:
         ],
         _environment(folder),
         folder.logs / "superexec.log",
+    )
+
+
+def door_command(folder: ServerFolder) -> Command:
+    """The enrolment door, in a process of its own."""
+    return Command(
+        "door",
+        [sys.executable, "-m", "mien_server.web.door", str(folder.path)],
+        _environment(folder),
+        folder.logs / "door.log",
     )
 
 
@@ -183,6 +204,8 @@ def _wait_until_ready(folder: ServerFolder, children: list[Child], stopped: Call
                 raise child.failure()
         try:
             check_health(folder)
+            check_door(folder)
+            check_releases(folder)
         except MienError as error:
             if time.monotonic() > deadline:
                 raise FederationError(

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,13 @@ LOOPBACK = "127.0.0.1"
 @pytest.fixture
 def folder(tmp_path: Path) -> ServerFolder:
     """A complete server folder on free loopback ports."""
-    with socket.socket() as one, socket.socket() as other, socket.socket() as third:
-        ports = []
-        for probe in (one, other, third):
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(4)]
+        for probe in probes:
             probe.bind((LOOPBACK, 0))
-            ports.append(probe.getsockname()[1])
-    settings = ServerSettings(listen=LOOPBACK, port=ports[0], control_port=ports[1], releases_port=ports[2])
+        ports = [int(probe.getsockname()[1]) for probe in probes]
+    names = ("port", "control_port", "enrol_port", "releases_port")
+    settings = ServerSettings.model_validate({"listen": LOOPBACK, **dict(zip(names, ports, strict=True))})
     made = create_folder(tmp_path / "server", settings)
     now = dt.datetime.now(dt.UTC)
     make_authority(made.tls, now)

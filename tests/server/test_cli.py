@@ -171,15 +171,20 @@ class TestReleases:
 
 NAMES = (
     "init",
+    "invite",
+    "approve",
     "enrol",
+    "sites",
+    "revoke",
     "up",
     "run",
     "models",
-    "health",
     "promote",
     "releases",
     "rollback",
     "compare-models",
+    "health",
+    "doctor",
 )
 
 

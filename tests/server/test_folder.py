@@ -34,8 +34,12 @@ def test_settings_survive_the_file(tmp_path: Path) -> None:
         {"port": 0},
         {"port": 70000},
         {"port": 7000, "control_port": 7000},
+        {"port": 7000, "enrol_port": 7000},
+        {"control_port": 7000, "enrol_port": 7000},
+        {"enrol_port": -1},
         {"port": 7000, "releases_port": 7000},
         {"control_port": 7000, "releases_port": 7000},
+        {"enrol_port": 7000, "releases_port": 7000},
         {"releases_port": -1},
         {"listen": "everywhere"},
         {"ips": ["300.1.1.1"]},
@@ -64,6 +68,14 @@ def test_a_damaged_settings_file_is_named(folder: ServerFolder, content: str | b
 
     with pytest.raises(SettingsError, match=r"server\.toml"):
         open_folder(folder.path)
+
+
+def test_a_folder_of_before_there_was_an_enrolment_port_gets_the_usual_one(folder: ServerFolder) -> None:
+    file = folder.path / "server.toml"
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("enrol_port")]
+    file.write_text("\n".join(lines))
+
+    assert open_folder(folder.path).settings.enrol_port == 9094
 
 
 def test_another_folder_is_no_server_folder(tmp_path: Path) -> None:

@@ -34,6 +34,12 @@ def init(
         int | None,
         typer.Option(help="Port for these commands, on 127.0.0.1 only.", show_default="9093"),
     ] = None,
+    enrol_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port where invited sites are enrolled; 0 for none, then only by file.", show_default="9094"
+        ),
+    ] = None,
     releases_port: Annotated[
         int | None,
         typer.Option(help="Port that sites fetch releases from; 0 for none.", show_default="9095"),
@@ -64,6 +70,7 @@ def init(
         "listen": listen,
         "port": port,
         "control_port": control_port,
+        "enrol_port": enrol_port,
         "releases_port": releases_port,
     }
     values = {name: value for name, value in given.items() if value is not None}
@@ -86,6 +93,7 @@ def init(
     print(f"{'renewed' if renew else 'made'} {made.path}")
     if renew:
         print("start `mien server up` again to use the new certificate")
-    print(
-        f"give every site {made.ca_certificate}, {made.tls / KEY_FILE} and the address NAME:{settings.port}"
-    )
+    else:
+        print(f"for sites that are made by hand: {made.ca_certificate} and {made.tls / KEY_FILE}")
+        print(f"start it: mien server up --dir {made.path}")
+        print(f"then let a lab in: mien server invite --name lab-1 --dir {made.path}")
