@@ -1,7 +1,8 @@
 """The server itself: stock ``flower-superlink`` and ``flower-superexec``, kept running.
 
 The SuperLink keeps its state in a file and runs no app code, so killing it loses nothing: the agents
-and the ServerApp connect again when it is back. The SuperExec starts our ServerApp for every run.
+and the ServerApp connect again when it is back. The SuperExec starts our ServerApp for every run; which run's
+turn it is, the dispatcher says.
 """
 
 import datetime as dt
@@ -29,6 +30,8 @@ from mien_server.enrolment import register
 from mien_server.folder import LOOPBACK, SERVER_DIR_VARIABLE, ServerFolder, locked_for_up, remove_drafts
 from mien_server.health import check_health
 from mien_server.processes import Child, Command
+from mien_server.run_dispatch import Dispatcher
+from mien_server.run_queue import runs_locked
 
 READY_PATIENCE_S: Final = 90.0
 POLL_S: Final = 0.1
@@ -57,9 +60,11 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
     check_certificates(folder.tls, dt.datetime.now(dt.UTC))
     with locked_for_up(folder), _stop_signals() as stopped:
         check_ports(folder)
-        for draft in remove_drafts(folder):
-            log.warning("event=draft_removed path=%s", draft)
+        with runs_locked(folder):
+            for draft in remove_drafts(folder):
+                log.warning("event=draft_removed path=%s", draft)
         children = [Child(superlink_command(folder)), Child(superexec_command(folder))]
+        dispatcher = Dispatcher(folder)
         try:
             for child in children:
                 child.start()
@@ -68,11 +73,13 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
             if not stopped():
                 with Control(folder) as control:
                     register(folder, control)
+                dispatcher.look()  # of runs that an earlier server left
                 ready()
             while not stopped():
                 started = [child.watch() for child in children]
                 if any(started):
                     _record_pids(folder, children)
+                dispatcher.look()
                 time.sleep(POLL_S)
         finally:
             # The SuperExec first: a ServerApp that is going on can then still say goodbye.
