@@ -104,7 +104,7 @@ class Rounds:
         self._models = models
         self._journal = journal
         self._rule = rule_from(settings.rule)
-        self._checkpoints = Checkpoints(journal.run, models, settings.rule.name)
+        self._checkpoints = Checkpoints(journal.run, models, run, settings.rule.name)
         self._clock = clock
         self._superlink = superlink
 

@@ -57,11 +57,12 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """Of the run in ``run``, whose models are in ``models``, with the rule ``rule``."""
+    """Of the run called ``name`` in the folder ``run``, whose models are in ``models``."""
 
-    def __init__(self, run: Path, models: Path, rule: str) -> None:
+    def __init__(self, run: Path, models: Path, name: str, rule: str) -> None:
         self._run = run
         self._models = models
+        self._name = name
         self._rule = rule
 
     def save(self, round_: int, weights: Weights, memory: Mapping[str, NDArray[Any]], event: Event) -> None:
@@ -73,7 +74,7 @@ class Checkpoints:
             It cannot be written; the states before it are as they were.
         """
         about = {
-            "run": self._run.name,
+            "run": self._name,
             "round": str(round_),
             "rule": self._rule,
             "model_sha256": hashlib.sha256(to_safetensors(weights)).hexdigest(),
@@ -98,11 +99,11 @@ class Checkpoints:
         ModelError
             The model or the state is missing, damaged, or they do not belong together.
         """
-        published = max(self._numbers(self._models / self._run.name), default=0)
+        published = max(self._numbers(self._models / self._name), default=0)
         kept = self._numbers(self._run / STATE_FOLDER)
         if not published and max(kept, default=0) <= 1:
             return None
-        model = round_folder(self._models, self._run.name, published)
+        model = round_folder(self._models, self._name, published)
         if max(kept, default=0) > published + 1:
             raise self._lost(f"round {max(kept) - 1} of it was published, but its model is gone")
         if published not in kept:
@@ -129,7 +130,7 @@ class Checkpoints:
     ) -> None:
         """Raise ValueError where this cannot be what was saved after ``round_``."""
         said = (about["run"], about["round"], about["rule"])
-        if said != (self._run.name, str(round_), self._rule):
+        if said != (self._name, str(round_), self._rule):
             raise ValueError("it is of run {}, round {}, rule {}".format(*said))
         event = json.loads(about["event"])
         if not isinstance(event, dict) or event.get("round") != round_:
@@ -144,7 +145,7 @@ class Checkpoints:
 
     def _lost(self, what: str) -> ModelError:
         return ModelError(
-            f"the run {self._run.name} cannot go on: {what}. Put it back from a copy, or start a new run; "
+            f"the run {self._name} cannot go on: {what}. Put it back from a copy, or start a new run; "
             "what it published stays."
         )
 

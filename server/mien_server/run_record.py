@@ -5,6 +5,7 @@ Enters: settings, journal and ticket. Leaves: a :class:`RunRecord`, for ``mien s
 
 import datetime as dt
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -63,8 +64,10 @@ class RunRecord:
         }
 
 
-def list_runs(folder: ServerFolder) -> list[RunRecord]:
-    """Every run, oldest first; one whose files are damaged is left out, with a warning in the log."""
+def list_runs(
+    folder: ServerFolder, left_out: Callable[[str], None] = lambda _reason: None
+) -> list[RunRecord]:
+    """Every run, oldest first; one whose files are damaged is left out, and ``left_out`` told why."""
     tickets = read_tickets(folder)
     names = [path.parent.name for path in folder.runs.glob("[!.]*/settings.json")]
     found = []
@@ -73,6 +76,7 @@ def list_runs(folder: ServerFolder) -> list[RunRecord]:
             found.append(_record(folder, name, tickets))
         except MienError as error:
             log.warning("event=run_left_out run=%s reason=%s", name, error)
+            left_out(str(error))
     return found
 
 

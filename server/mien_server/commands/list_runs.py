@@ -17,12 +17,10 @@ def list_runs(
 ) -> None:
     """List the runs, oldest first: waiting, running, finished, stopped, failed or died."""
     from mien_server.folder import open_folder
-    from mien_server.logs import log_to_stderr
     from mien_server.run_record import list_runs as read_all
 
     opened = open_folder(folder)
-    log_to_stderr()  # a run that is damaged is left out with a word
-    found = read_all(opened)
+    found = read_all(opened, lambda reason: typer.echo(f"warning: a run is left out: {reason}", err=True))
     if not found and not as_json:
         print(f"no runs yet in {opened.runs}; `mien server run --rounds N` starts one")
     for record in found:

@@ -63,7 +63,7 @@ def run(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Start at this time, like 2026-11-24T22:00; on this machine's clock if without a zone.",
+            help="Start at this time, like 2026-11-24T22:00, in this machine's zone or one you name.",
             show_default="at once",
         ),
     ] = None,
@@ -78,7 +78,7 @@ def run(
         bool,
         typer.Option(
             "--detach",
-            help="Print the run's name and leave it to the server; `mien server show RUN --follow` follows it.",
+            help="Print the run's name and leave it to the server; `mien server show RUN --follow` shows it.",
         ),
     ] = False,
     local_epochs: LocalEpochs = None,
