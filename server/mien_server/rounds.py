@@ -135,7 +135,7 @@ class Rounds:
             weights = weights_of(build(settings.architecture, settings.seed))
         else:
             weights = self._restored(checkpoint, past)
-        expected, tries = past.there, past.tries if past.told <= done else 0
+        expected, tries = past.there, past.tries if past.told == done else 0
         for round_ in range(done + 1, settings.rounds + 1):
             weights = self._round_until_quorum(round_, weights, expected, tries)
             expected, tries = frozenset(), 0

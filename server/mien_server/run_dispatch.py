@@ -75,7 +75,7 @@ class Dispatcher:
         if self._monotonic() < self._next_look:
             return
         self._next_look = self._monotonic() + LOOK_S
-        if not self._folder.queue.is_dir():
+        if not any(self._folder.queue.glob("[!.]*.json")):
             return
         try:
             with runs_locked(self._folder, LOCK_PATIENCE_S):

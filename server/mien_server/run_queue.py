@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,13 +19,15 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from mien_common.errors import FederationError, InputError, SettingsError
 from mien_common.files import make_folder, read_bounded, storage_errors, write_atomic
-from mien_server.folder import ServerFolder
+from mien_server.folder import ServerFolder, is_up
 from mien_server.journal import LAST_EVENTS, Journal, JournalReader
 from mien_server.run_settings import RUN_NAME, RunSettings, create_run, run_folder
 
 TICKET_LIMIT_BYTES: Final = 16 * 1024
 LOCK_PATIENCE_S: Final = 40.0
 """Longer than a call to the SuperLink, during which the dispatcher holds the lock, can last."""
+STOP_PATIENCE_S: Final = 30.0
+POLL_S: Final = 0.1
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +80,11 @@ def runs_locked(folder: ServerFolder, patience_s: float = LOCK_PATIENCE_S) -> It
                         f"{lock.read().strip() or 'unknown'}). Try again when it is done."
                     ) from error
                 time.sleep(0.01)
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+        lock.seek(0)
+        if lock.read() != (us := f"{os.getpid()}\n"):  # the dispatcher comes five times a second
+            lock.truncate(0)
+            lock.write(us)
+            lock.flush()
         yield
 
 
@@ -143,10 +147,30 @@ def request_stop(folder: ServerFolder, run: str) -> bool:
     return True
 
 
+def stop(folder: ServerFolder, run: str) -> bool:
+    """Stop a run, or take it out of the queue; whether it has ended within half a minute.
+
+    Raises
+    ------
+    SettingsError
+        There is no such run, or it is over.
+    """
+    if request_stop(folder, run):
+        return True
+    end = time.monotonic() + STOP_PATIENCE_S
+    while time.monotonic() < end and is_up(folder):
+        if read_ticket(folder, run) is None:
+            return True
+        time.sleep(POLL_S)
+    return read_ticket(folder, run) is None or not is_up(folder)
+
+
 def stop_asked(folder: ServerFolder, run: str) -> bool:
-    """Whether the operator wants the run to stop."""
-    ticket = read_ticket(folder, run)
-    return ticket is not None and ticket.stop_asked
+    """Whether the operator wants the run to stop; a ticket damaged by hand does not end a run."""
+    with suppress(SettingsError):
+        ticket = read_ticket(folder, run)
+        return ticket is not None and ticket.stop_asked
+    return False
 
 
 def append(path: Path, event: str, **values: object) -> None:

@@ -20,7 +20,6 @@ from mien_common.files import make_folder, new_folder, read_bounded, write_atomi
 from mien_common.messages import TrainingSettings
 from mien_common.schema import AU_V1
 from mien_server.folder import ServerFolder
-from mien_server.rules.choice import rule_from
 from mien_server.rules.settings import USES, RuleSettings
 from mien_server.run_file import Source, locations, merged
 
@@ -88,6 +87,8 @@ def checked(
     SettingsError
         One of them is unknown or out of range, or the deployed server cannot do it.
     """
+    from mien_server.rules.choice import rule_from  # PyTorch, for which who only looks at runs need not wait
+
     chosen = "quorum" in values or enrolled is None
     settings = _validated(values if chosen else {**values, "quorum": 1}, source)
     _check_rule(settings.rule, source)
@@ -171,6 +172,14 @@ def check_same(given: Mapping[str, Any], settings: RunSettings, run: str, source
                 f"{source.name(location)}: the run {run} was started with {kept[location]!r}, this says "
                 f"{wanted[location]!r}. A run keeps its settings: leave it out, or start a new run."
             )
+
+
+def in_words(settings: RunSettings) -> dict[str, Any]:
+    """What ``run.toml`` would say: every setting, of the rule's numbers those it looks at."""
+    values = settings.model_dump(mode="json", exclude_none=True)
+    used = {"name", *USES[settings.rule.name]}
+    values["rule"] = {name: value for name, value in values["rule"].items() if name in used}
+    return values
 
 
 def create_run(folder: ServerFolder, settings: RunSettings, now: dt.datetime) -> Path:

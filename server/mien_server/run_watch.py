@@ -11,37 +11,16 @@ from contextlib import suppress
 from typing import Final
 
 from mien_common.errors import FederationError, MienError
-from mien_server.control import Control
-from mien_server.enrolment import read_sites, register
 from mien_server.folder import ServerFolder, is_up
 from mien_server.journal import LAST_EVENTS, Event, JournalReader, new_event
-from mien_server.run_queue import read_ticket, request_stop
+from mien_server.run_queue import read_ticket, stop
 from mien_server.run_record import GONE, RunRecord, read_record
-from mien_server.run_settings import RunSettings, run_folder
+from mien_server.run_settings import run_folder
 
 POLL_S: Final = 0.1
 LOOK_S: Final = 0.5
-STOP_PATIENCE_S: Final = 30.0
 SERVER_PATIENCE_S: Final = 60.0
 """How long ``mien server up`` may be away, as when it is started again, before a queued run is left alone."""
-
-
-def check_ready(folder: ServerFolder, settings: RunSettings) -> None:
-    """Whether a run with these settings could begin; every enrolled key is made known to the SuperLink.
-
-    Raises
-    ------
-    FederationError
-        No server answers, or fewer sites are enrolled than the quorum.
-    """
-    enrolled = len(read_sites(folder))
-    if enrolled < settings.quorum:
-        raise FederationError(
-            f"the quorum is {settings.quorum} but only {enrolled} sites are enrolled. "
-            "Enrol more (mien server enrol), or give a smaller --quorum."
-        )
-    with Control(folder) as control:
-        register(folder, control)
 
 
 def conduct(folder: ServerFolder, run: str) -> Generator[Event]:
@@ -72,24 +51,6 @@ def check_finished(run: str, event: Event) -> None:
             raise FederationError(f"the run {run} died: {event['error']}. {again}")
         case "stopped":
             raise FederationError(f"the run {run} was stopped: {event.get('reason', '')}. {again}")
-
-
-def stop(folder: ServerFolder, run: str) -> bool:
-    """Stop a run, or take it out of the queue; whether it has ended within half a minute.
-
-    Raises
-    ------
-    SettingsError
-        There is no such run, or it is over.
-    """
-    if request_stop(folder, run):
-        return True
-    end = time.monotonic() + STOP_PATIENCE_S
-    while time.monotonic() < end and is_up(folder):
-        if read_ticket(folder, run) is None:
-            return True
-        time.sleep(POLL_S)
-    return read_ticket(folder, run) is None or not is_up(folder)
 
 
 def follow(folder: ServerFolder, run: str, whole: bool = False) -> Generator[Event]:

@@ -46,7 +46,7 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[RunSettings]:
         yield new_event("round_started", round=1)
 
     monkeypatch.setattr("mien_server.run_queue.submit", submit)
-    monkeypatch.setattr("mien_server.run_watch.check_ready", lambda *_: None)
+    monkeypatch.setattr("mien_server.run_start.check_ready", lambda *_: None)
     monkeypatch.setattr("mien_server.run_watch.conduct", conduct)
     monkeypatch.setattr("mien_server.logs.interrupt_on_signals", lambda: None)
     return runs

@@ -24,7 +24,7 @@ from mien_server.rules.choice import rule_from
 from mien_server.rules.settings import RuleSettings
 from mien_server.run_checkpoint import Checkpoints
 
-from .test_rounds import SITES, TINY, FakeSite, World, delta_of, train_reply
+from .test_rounds import FRAMES, SITES, TINY, FakeSite, World, delta_of, train_reply
 
 CHANGES = [
     (os, "write"),
@@ -165,6 +165,11 @@ MANY = {number: f"lab-{number}" for number in range(1, 9)}
 
 
 class TestWhoIsAsked:
+    @pytest.fixture(autouse=True)
+    def frames(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for number, name in MANY.items():
+            monkeypatch.setitem(FRAMES, name, 40 + 10 * number)
+
     def world(self, path: Path, **changes: Callable[[Message, str], RecordDict | Error]) -> World:
         path.mkdir(exist_ok=True)
         return World(
@@ -174,12 +179,7 @@ class TestWhoIsAsked:
 
     @staticmethod
     def reply(message: Message, site: str) -> RecordDict:
-        content = train_reply(message, "site-a")
-        order = unpack(message.content, RoundOrder)
-        report = train_reply_as(message, site)
-        content.update(report)
-        content[ARRAYS] = to_record(delta_of(site, order.round))
-        return content
+        return train_reply(message, site)
 
     def asked(self, world: World) -> list[list[str]]:
         return [event["asked"] for event in world.events("round_started")]
@@ -234,14 +234,6 @@ class TestWhoIsAsked:
         again = self.world(tmp_path / "run", **bad)
         assert same(again.conduct(**settings), expected)
         assert self.asked(again)[2:] == self.asked(whole)[1:]
-
-
-def train_reply_as(message: Message, site: str) -> RecordDict:
-    """A report of a site that test_rounds.py has no frames for."""
-    from .test_rounds import FRAMES
-
-    FRAMES.setdefault(site, 40 + 10 * int(site[-1]))
-    return train_reply(message, site)
 
 
 class TestWhoIsWaitedFor:

@@ -98,7 +98,7 @@ def test_it_is_shown_before_it_starts_as_a_file_that_could_be_given(
     again = tmp_path / "again.toml"
     again.write_text(shown)
     values = read_run_file(again).values
-    assert RunSettings.model_validate(values) == submitted[0]
+    assert checked(values, source=Source(again)) == submitted[0]
     assert json.loads(run(folder, file, "--json").stdout.splitlines()[0])["event"] == "started"
 
 
@@ -210,7 +210,7 @@ class TestAt:
     def test_the_run_is_queued_until_then(
         self, folder: ServerFolder, monkeypatch: pytest.MonkeyPatch, file: Path
     ) -> None:
-        monkeypatch.setattr("mien_server.run_watch.check_ready", lambda *_: None)
+        monkeypatch.setattr("mien_server.run_start.check_ready", lambda *_: None)
         found = run(folder, file, "--detach")
         ticket = read_ticket(folder, found.stdout.strip())
         assert ticket is not None
@@ -223,7 +223,7 @@ class TestResume:
     @pytest.fixture
     def died(self, folder: ServerFolder, monkeypatch: pytest.MonkeyPatch) -> str:
         """A run that died in its second round."""
-        monkeypatch.setattr("mien_server.run_watch.check_ready", lambda *_: None)
+        monkeypatch.setattr("mien_server.run_start.check_ready", lambda *_: None)
         settings = checked({"rounds": 20, "quorum": 1, "rule": {"name": "fedadam", "tau": 0.01}})
         name = submit(folder, settings, NOW)
         (folder.queue / f"{name}.json").unlink()
@@ -317,3 +317,14 @@ def test_settings_are_called_as_they_were_given() -> None:
     assert source.name(("rule", "tau")) == "run.toml: rule.tau"
     assert source.setting(("quorum",), 3) == "quorum = 3"
     assert Source().setting(("quorum",), 3) == "--quorum 3"
+
+
+def test_the_file_in_the_documentation_shows_the_defaults(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "runs.md").read_text()
+    file = tmp_path / "run.toml"
+    file.write_text(page.split("```toml\n")[1].split("```")[0])
+    values = read_run_file(file).values
+    assert checked(values, source=Source(file)) == RunSettings(rounds=20, quorum=3)
+    shown = set(locations(values)) | {("architecture", "channels"), ("architecture", "predicts")}
+    kept = locations(RunSettings(rounds=20, quorum=3).model_dump())
+    assert {location for location in kept if location[0] != "rule"} <= shown, "every setting is on the page"

@@ -110,7 +110,7 @@ def run(
     published, and --resume goes on after the last of them.
     """
     from mien_server.folder import open_folder
-    from mien_server.run_watch import check_ready
+    from mien_server.run_start import check_ready
 
     options = given(
         {
@@ -209,9 +209,10 @@ def _show(settings: "RunSettings", in_full: bool) -> None:
     """Say what will be run, before it is: on standard error, so that --json stays JSON."""
     import tomli_w
 
+    from mien_server.run_settings import in_words
+
     if in_full:
-        content = settings.model_dump(mode="json", exclude_none=True)
-        typer.echo(tomli_w.dumps(content).rstrip() + "\n", err=True)
+        typer.echo(tomli_w.dumps(in_words(settings)).rstrip() + "\n", err=True)
     if not settings.architecture.streams:
         typer.echo(
             f"warning: the model ({settings.architecture.in_words}) needs whole recordings: the sites can "
@@ -224,6 +225,7 @@ def _follow(folder: "ServerFolder", name: str, as_json: bool) -> None:
     import contextlib
 
     from mien_server.logs import interrupt_on_signals
+    from mien_server.run_record import read_record
     from mien_server.run_watch import conduct
 
     interrupt_on_signals()
@@ -234,5 +236,7 @@ def _follow(folder: "ServerFolder", name: str, as_json: bool) -> None:
                 if line:
                     print(line, flush=True)
     except KeyboardInterrupt:
-        typer.echo(f"stopped the run; it goes on with: mien server run --resume {name}", err=True)
+        still = read_record(folder, name).state == "running"
+        word = "told the run to stop, and its server sees to it" if still else "stopped the run"
+        typer.echo(f"{word}; it goes on with: mien server run --resume {name}", err=True)
         raise typer.Exit(130) from None

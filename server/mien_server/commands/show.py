@@ -33,7 +33,7 @@ def show(
     from mien_server.folder import open_folder
     from mien_server.journal import JournalReader
     from mien_server.run_record import read_record
-    from mien_server.run_settings import run_folder
+    from mien_server.run_settings import in_words, run_folder
 
     opened = open_folder(folder)
     if follow:
@@ -41,7 +41,7 @@ def show(
         return
     record = read_record(opened, run)
     events = list(JournalReader(run_folder(opened, run)).new())
-    settings = record.settings.model_dump(mode="json", exclude_none=True)
+    settings = in_words(record.settings)
     if as_json:
         print(json.dumps({**record.in_json, "settings": settings, "events": events}))
         return
