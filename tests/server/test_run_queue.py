@@ -28,6 +28,7 @@ from mien_server.run_queue import (
 )
 from mien_server.run_record import GONE, list_runs, read_record, run_to_resume, run_to_stop
 from mien_server.run_settings import checked
+from mien_server.run_watch import check_finished, conduct, follow
 from mien_server.server_app import _take_up
 
 DAY = dt.datetime(2026, 11, 24, 9, tzinfo=dt.UTC)
@@ -453,3 +454,63 @@ def test_a_full_disk_tears_no_line(small_disk: Path) -> None:
     before = (small_disk / "rounds.jsonl").read_bytes()
     assert before.endswith(b"}\n")
     journal.close()
+
+
+class TestFollow:
+    def test_who_waits_is_told_for_what_and_ctrl_c_takes_it_out_of_the_queue(self, server: Server) -> None:
+        first, second = put(server), put(server, 1)
+        server.look()
+        server.begin(first)
+        events = conduct(server.folder, second)
+        told = next(events)
+        assert (told["event"], told["behind"], told["not_before"]) == ("queued", [first], None)
+        events.close()
+        assert server.states() == {"001": "running", "002": "stopped"}
+
+    def test_it_ends_with_the_run(self, server: Server) -> None:
+        run = put(server)
+        server.look()
+        server.begin(run)
+        server.end(run, "failed", error="no quorum")
+        server.look()
+        events = conduct(server.folder, run)
+        assert next(events)["event"] == "started"
+        assert next(events)["event"] == "failed"
+        with pytest.raises(FederationError, match=f"the run {run} failed: no quorum"):
+            next(events)
+
+    def test_a_run_that_is_taken_up_again_is_followed_from_there(self, server: Server) -> None:
+        run = put(server)
+        server.look()
+        server.begin(run)
+        server.kill(run)
+        server.look()
+        submit_again(server.folder, run, DAY)
+        server.look()
+        server.apps[run] = _take_up(server.folder, server.folder.runs / run, 2)
+        server.apps[run].write("resumed", run=run, round=1)
+        server.end(run)
+        assert [event["event"] for event in follow(server.folder, run)] == ["resumed", "finished"]
+        whole = [event["event"] for event in follow(server.folder, run, whole=True)]
+        assert whole == ["started", "died", "resumed", "finished"]
+
+    def test_a_run_that_went_with_its_server_is_said_to_have_died(self, folder: ServerFolder) -> None:
+        with locked_for_up(folder):
+            server = Server(folder, Flower())
+            run = put(server)
+            server.look()
+            server.begin(run)
+            server.kill(run)
+        events = list(follow(folder, run))
+        assert [event["event"] for event in events] == ["started", "died"]
+        with pytest.raises(FederationError, match=f"mien server run --resume {run}"):
+            check_finished(run, events[-1])
+
+    def test_a_queue_without_a_server_is_not_waited_for_for_ever(
+        self, folder: ServerFolder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("mien_server.run_watch.SERVER_PATIENCE_S", 0.2)
+        run = submit(folder, SETTINGS, DAY)
+        with pytest.raises(FederationError, match=rf"the run {run} is waiting, but no server is up\. Start"):
+            list(conduct(folder, run))
+        assert read_record(folder, run).state == "waiting", "it keeps its place"
