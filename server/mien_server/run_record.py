@@ -109,6 +109,14 @@ def run_to_resume(folder: ServerFolder) -> str:
     return unfinished[-1]
 
 
+def check_unfinished(folder: ServerFolder, run: str) -> None:
+    """Raise SettingsError where there is nothing to resume, or no such run."""
+    if read_record(folder, run).state == "finished":
+        raise SettingsError(
+            f"the run {run} is finished: there is nothing to resume. Start a new one: mien server run"
+        )
+
+
 def run_to_stop(folder: ServerFolder) -> str:
     """The run that goes on.
 

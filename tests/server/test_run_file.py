@@ -278,6 +278,16 @@ class TestResume:
         words = said(run(folder, file, "--resume"))
         assert words.startswith(f"{file}: seed: the run {died} was started with 7, this says 8")
 
+    def test_a_finished_run_is_refused_before_anything_is_shown(
+        self, folder: ServerFolder, died: str
+    ) -> None:
+        journal = Journal(folder.runs / died)
+        journal.write("finished", run=died)
+        journal.close()
+        found = run(folder, "--resume", died)
+        assert "is finished: there is nothing to resume" in said(found)
+        assert found.stderr == ""
+
     def test_names_that_lead_elsewhere_or_nowhere(self, folder: ServerFolder, died: str) -> None:
         for name in ("../x", "../../etc/passwd", ".."):
             assert "is not the name of a run" in said(run(folder, "--resume", name))

@@ -170,7 +170,7 @@ class _Wish:
         from mien_common.errors import SettingsError
         from mien_server.enrolment import read_sites
         from mien_server.run_file import Source, locations, merged, read_run_file, start_time
-        from mien_server.run_record import run_to_resume
+        from mien_server.run_record import check_unfinished, run_to_resume
         from mien_server.run_settings import check_same, checked, read_run, run_folder
 
         is_file = what is not None and (what.endswith(".toml") or not resume)
@@ -186,6 +186,7 @@ class _Wish:
         if resume:
             self._again = run_to_resume(folder) if what is None or is_file else what
             self.settings = read_run(run_folder(folder, self._again))
+            check_unfinished(folder, self._again)
             check_same(values, self.settings, self._again, source)
             return
         if file is None and "rounds" not in values:
