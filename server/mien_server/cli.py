@@ -13,6 +13,7 @@ from .commands.enrol import enrol
 from .commands.health import health
 from .commands.init import init
 from .commands.invite import invite
+from .commands.list_runs import list_runs
 from .commands.models import models
 from .commands.promote import promote
 from .commands.releases import releases
@@ -20,12 +21,14 @@ from .commands.revoke import revoke
 from .commands.rollback import rollback
 from .commands.run import run
 from .commands.serve_releases import serve
+from .commands.show import show
 from .commands.sites import sites
+from .commands.stop import stop
 from .commands.up import up
 
 ORDER: Final = (
     *("init", "invite", "approve", "enrol", "sites", "revoke"),
-    *("up", "run"),
+    *("up", "run", "stop", "list", "show"),
     *("models", "promote", "releases", "rollback", "compare-models"),
     *("health", "doctor"),
 )
@@ -53,11 +56,12 @@ def server() -> None:
 
 for command in (
     *(init, invite, approve, enrol, sites, revoke),
-    *(up, run),
+    *(up, run, stop, show),
     *(models, promote, rollback, compare_models),
     *(health, doctor),
 ):
     app.command()(command)
+app.command("list")(list_runs)
 released = typer.Typer(invoke_without_command=True, callback=releases)
 released.command()(serve)
 app.add_typer(released, name="releases")

@@ -5,9 +5,9 @@ Enters: the operator's choices, once, at ``mien server init``. Leaves: checked s
     DIR/server.toml   settings, for the operator to read and edit
     DIR/tls/          certificate authority and server certificate (private keys readable by the owner only)
     DIR/sites.json    enrolled and revoked sites, open invitations
-    DIR/state/        Flower's database and home, locks, process ids
+    DIR/state/        Flower's database and home, locks, process ids, the queue of runs
     DIR/logs/         one log per process
-    DIR/runs/RUN/     settings and events of a run
+    DIR/runs/RUN/     settings and events of a run, and what its rule must remember to go on
     DIR/models/       published models; ``latest`` points to the newest
     DIR/releases/     releases of models, which sites fetch; ``latest`` points to the one they should have
 """
@@ -36,6 +36,8 @@ RELEASES_PORT: Final = 9095
 LOOPBACK: Final = "127.0.0.1"
 SERVER_DIR_VARIABLE: Final = "MIEN_SERVER_DIR"
 """Names the folder, for the commands and for the ServerApp that Flower starts."""
+
+UP_LOCK_FILE: Final = "up.lock"
 
 HostName = Annotated[str, Field(pattern=r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -141,6 +143,11 @@ class ServerFolder:
         return self.path / "runs"
 
     @property
+    def queue(self) -> Path:
+        """A ticket for every run that waits or goes on."""
+        return self.state / "queue"
+
+    @property
     def models(self) -> Path:
         return self.path / "models"
 
@@ -238,7 +245,7 @@ def locked_for_up(folder: ServerFolder) -> Iterator[None]:
     FederationError
         Another process holds it.
     """
-    file = folder.state / "up.lock"
+    file = folder.state / UP_LOCK_FILE
     with storage_errors(file), file.open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -255,11 +262,27 @@ def locked_for_up(folder: ServerFolder) -> Iterator[None]:
         yield
 
 
+def is_up(folder: ServerFolder) -> bool:
+    """Whether a ``mien server up`` holds the folder."""
+    try:
+        with (folder.state / UP_LOCK_FILE).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def remove_drafts(folder: ServerFolder) -> list[Path]:
-    """Delete what a crash left half-written among the models; call it while no run is going on."""
-    if not folder.models.is_dir():
-        return []
-    drafts = [*folder.models.glob(".*"), *folder.models.glob("*/.*")]
+    """Delete what a crash left half-written among models and runs; call it while no run is going on."""
+    places = (
+        (folder.models, ".*"),
+        (folder.models, "*/.*"),
+        (folder.runs, ".*"),
+        (folder.runs, "*/state/.*"),
+    )
+    drafts = [draft for place, pattern in (*places, (folder.queue, ".*")) for draft in place.glob(pattern)]
     for draft in drafts:
         if draft.is_dir() and not draft.is_symlink():
             shutil.rmtree(draft, ignore_errors=True)

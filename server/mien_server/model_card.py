@@ -18,6 +18,7 @@ NOT_GIVEN: Final = ("AU14_r",)
 _TRAINED_WITH: Final = (
     ("rounds", "rounds planned"),
     ("quorum", "quorum"),
+    ("fraction", "share of the sites online that a round asks"),
     ("seed", "seed"),
     ("training", "at each site"),
 )

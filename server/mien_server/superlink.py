@@ -1,7 +1,8 @@
 """The server itself: stock ``flower-superlink`` and ``flower-superexec``, our two listeners, kept running.
 
 The SuperLink keeps its state in a file and runs no app code, so killing it loses nothing: the agents
-and the ServerApp connect again when it is back. The SuperExec starts our ServerApp for every run.
+and the ServerApp connect again when it is back. The SuperExec starts our ServerApp for every run; which run's
+turn it is, the dispatcher says.
 """
 
 import datetime as dt
@@ -29,6 +30,8 @@ from mien_server.folder import LOOPBACK, SERVER_DIR_VARIABLE, ServerFolder, lock
 from mien_server.health import check_door, check_health, check_releases
 from mien_server.ports import check_port
 from mien_server.processes import Child, Command
+from mien_server.run_dispatch import Dispatcher
+from mien_server.run_queue import runs_locked
 
 READY_PATIENCE_S: Final = 90.0
 POLL_S: Final = 0.1
@@ -48,7 +51,7 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
 
     Parameters
     ----------
-    ready : called once, when agents can connect.
+    ready : called once, when agents can connect and every port answers.
 
     Raises
     ------
@@ -60,14 +63,15 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
     check_certificates(folder.tls, dt.datetime.now(dt.UTC))
     with locked_for_up(folder), _stop_signals() as stopped:
         check_ports(folder)
-        for draft in remove_drafts(folder):
-            log.warning("event=draft_removed path=%s", draft)
+        with runs_locked(folder):
+            for draft in remove_drafts(folder):
+                log.warning("event=draft_removed path=%s", draft)
         children = [Child(superlink_command(folder)), Child(superexec_command(folder))]
         if folder.settings.enrol_port:
             children.append(Child(door_command(folder)))
         if folder.settings.releases_port:
             children.append(Child(releases_command(folder)))
-        warned = time.monotonic()
+        dispatcher, warned = Dispatcher(folder), time.monotonic()
         try:
             for child in children:
                 child.start()
@@ -76,11 +80,13 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
             if not stopped():
                 with Control(folder) as control:
                     register(folder, control)
+                dispatcher.look()  # of runs that an earlier server left
                 ready()
             while not stopped():
                 started = [child.watch() for child in children]
                 if any(started):
                     _record_pids(folder, children)
+                dispatcher.look()
                 if time.monotonic() - warned > WARN_EVERY_S:
                     warn_of_ends(folder.tls, dt.datetime.now(dt.UTC))
                     warned = time.monotonic()

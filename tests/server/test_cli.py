@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Generator
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +13,6 @@ from mien_common.architecture import Architecture
 from mien_common.errors import MienError
 from mien_server import cli
 from mien_server.folder import ServerFolder, open_folder
-from mien_server.journal import Event
 from mien_server.run_settings import RunSettings
 
 from ..made_models import RUN, publish_model
@@ -66,39 +64,31 @@ class TestTheModelOfARun:
 
     @staticmethod
     def started(
-        folder: ServerFolder, monkeypatch: pytest.MonkeyPatch, *options: str
+        folder: ServerFolder, submitted: list[RunSettings], *options: str
     ) -> tuple[Architecture, str]:
         """What a run would train, and what the command said of it."""
-        runs: list[RunSettings] = []
-
-        def follow(_folder: ServerFolder, settings: RunSettings) -> Generator[Event, None, None]:
-            runs.append(settings)
-            yield from ()
-
-        monkeypatch.setattr("mien_server.run_watch.run_and_follow", follow)
-        monkeypatch.setattr("mien_server.logs.interrupt_on_signals", lambda: None)
         found = CliRunner().invoke(cli.app, ["run", "--rounds", "1", "--dir", str(folder.path), *options])
         assert found.exit_code == 0, found.output
-        assert found.stdout == ""
-        return runs[0].architecture, found.stderr
+        assert found.stdout == "run r: 1 rounds, rule fedavg, enrolled: lab-1\n"
+        return submitted[0].architecture, found.stderr
 
     def test_nothing_said_is_the_default_without_a_word(
-        self, folder: ServerFolder, monkeypatch: pytest.MonkeyPatch
+        self, folder: ServerFolder, submitted: list[RunSettings]
     ) -> None:
-        assert self.started(folder, monkeypatch) == (Architecture(), "")
+        assert self.started(folder, submitted) == (Architecture(), "")
 
     @pytest.mark.parametrize("kind", ["gru", "lstm", "rnn"])
     def test_every_choice_arrives(
-        self, folder: ServerFolder, monkeypatch: pytest.MonkeyPatch, kind: Literal["gru", "lstm", "rnn"]
+        self, folder: ServerFolder, submitted: list[RunSettings], kind: Literal["gru", "lstm", "rnn"]
     ) -> None:
         options = ["--model", kind, "--residual", "--hidden-units", "12", "--layers", "3"]
         asked = Architecture(kind=kind, residual=True, hidden_units=12, layers=3)
-        assert self.started(folder, monkeypatch, *options) == (asked, "")
+        assert self.started(folder, submitted, *options) == (asked, "")
 
     def test_a_model_that_cannot_be_watched_live_is_warned_of(
-        self, folder: ServerFolder, monkeypatch: pytest.MonkeyPatch
+        self, folder: ServerFolder, submitted: list[RunSettings]
     ) -> None:
-        architecture, said = self.started(folder, monkeypatch, "--model", "lstm", "--bidirectional")
+        architecture, said = self.started(folder, submitted, "--model", "lstm", "--bidirectional")
         assert architecture == Architecture(kind="lstm", bidirectional=True)
         assert said.startswith("warning: the model (bidirectional LSTM, 2 layers of 64 units) needs whole")
         assert "mien agent watch" in said
@@ -169,26 +159,7 @@ class TestReleases:
         assert not folder.releases.exists() or not list(folder.releases.iterdir())
 
 
-NAMES = (
-    "init",
-    "invite",
-    "approve",
-    "enrol",
-    "sites",
-    "revoke",
-    "up",
-    "run",
-    "models",
-    "promote",
-    "releases",
-    "rollback",
-    "compare-models",
-    "health",
-    "doctor",
-)
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", cli.ORDER)
 def test_every_command_explains_itself(name: str) -> None:
     found = command(name, "--help")
 

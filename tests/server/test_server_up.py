@@ -127,7 +127,7 @@ def test_an_operators_day(server: Server, tmp_path: Path) -> None:
 
     # Releases are asked for over HTTPS, by whoever trusts the server's authority; there is none yet.
     trust = ssl.create_default_context(cafile=str(folder.ca_certificate))
-    wait_for(lambda: answers(folder, trust) == 404, "nobody hands out releases")
+    assert answers(folder, trust) == 404, "ready, and nobody hands out releases"
 
     second = command("server", "up", *where)
     assert (second.returncode, second.stdout) == (1, "")
@@ -151,10 +151,16 @@ def test_an_operators_day(server: Server, tmp_path: Path) -> None:
         assert waiting.wait(PATIENCE_S) == 130
     newest = sorted(folder.runs.iterdir())[-1] / "rounds.jsonl"
     wait_for(lambda: '"stopped"' in newest.read_text(), "the ServerApp goes on")
-    # A SuperLink that was killed comes back with all it knew.
-    before = server.pids()["superlink"]
-    os.kill(before, signal.SIGKILL)
-    wait_for(lambda: server.pids().get("superlink", before) != before, "the SuperLink was not started again")
+    # Whatever is killed comes back, the SuperLink with all it knew.
+    before = server.pids()
+    children = set(before) - {"up"}
+    assert children == {"superlink", "superexec", "door", "releases"}
+    for name in children:
+        os.kill(before[name], signal.SIGKILL)
+    wait_for(
+        lambda: all(server.pids().get(name, before[name]) != before[name] for name in children),
+        "not all were started again",
+    )
     wait_for(lambda: command("server", "health", *where).returncode == 0, "it does not answer again")
     with Control(folder) as control:
         assert site.node_id in control.node_ids().values()

@@ -21,11 +21,6 @@ RULES: Final[dict[CccRule, str]] = {
 }
 """In words."""
 _MADE: Final = frozenset({"synthetic", "puppet"})
-_SCALED: Final = {
-    "participant": "standardised per participant, a test person's by all of that person's own features "
-    "(transductive: no rating is used)",
-    "training": "standardised by training people's, a test person's too",
-}
 _LIBRARIES: Final = ("mien", "torch", "numpy", "scipy")
 
 
@@ -50,7 +45,7 @@ def about(config: Config, note: str, partial: str | None) -> tuple[str, ...]:
         f"Protocol: {_protocol(config)}.",
         f"Split: {_split(config)}.",
         f"Lag: {_lag(config)}.",
-        f"Features: {_SCALED[config.scaling]}.",
+        f"Features: {_scaling(config)}.",
         f"Seeds: {', '.join(map(str, config.seeds))}.",
         f"Computed with {versions()}.",
     ]
@@ -110,6 +105,17 @@ def _split(config: Config) -> str:
     }
     sites = split.participants_per_site
     return f"{kinds[split.kind]}; {sites} participant{'s' if sites > 1 else ''} a site"
+
+
+def _scaling(config: Config) -> str:
+    if config.scaling == "training":
+        return "standardised by training people's, a test person's too"
+    if config.split.kind == "sessions":
+        return "standardised per participant, by that person's own training recordings"
+    return (
+        "standardised per participant, a test person's by all of that person's own features "
+        "(transductive: no rating is used)"
+    )
 
 
 def _lag(config: Config) -> str:

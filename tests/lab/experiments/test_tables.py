@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mien_common.schema import TARGETS
-from mien_lab.experiments.config import Config, CorpusChoice
+from mien_lab.experiments.captions import about
+from mien_lab.experiments.config import Config, CorpusChoice, Split
 from mien_lab.experiments.latex import escaped
 from mien_lab.experiments.outcome import Outcome
 from mien_lab.experiments.paired_tests import PairedTest, paired_tests, surely_best
@@ -146,3 +148,18 @@ def test_markdown_shows_names_as_they_are() -> None:
     text = markdown(_table(config, made_outcomes(config, persons=1), note="a|b *c* <d>"))
     assert r"a\_b\_c" in text
     assert r"a\|b \*c\* \<d>" in text
+
+
+@pytest.mark.parametrize(
+    ("scaling", "split", "said"),
+    [
+        ("participant", "leave-one-out", "transductive: no rating is used"),
+        ("participant", "sessions", "by that person's own training recordings"),
+        ("training", "leave-one-out", "by training people's, a test person's too"),
+    ],
+)
+def test_a_caption_says_whose_features_standardised_a_test_person(
+    scaling: Literal["participant", "training"], split: Literal["leave-one-out", "sessions"], said: str
+) -> None:
+    config = made_config().model_copy(update={"scaling": scaling, "split": Split(kind=split)})
+    assert any(said in sentence for sentence in about(config, "", None))
