@@ -148,7 +148,7 @@ class JournalReader:
         return self._position
 
     def is_written(self) -> bool:
-        """Whether somebody writes here."""
+        """Whether somebody writes here; not yet, for a moment, in one that was just made."""
         try:
             with self._file.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -157,10 +157,6 @@ class JournalReader:
         except BlockingIOError:
             return True
         return False
-
-    def abandoned(self) -> bool:
-        """Whether somebody wrote here and nobody does any more."""
-        return self._file.exists() and not self.is_written()
 
 
 def _plain(value: Any) -> Any:

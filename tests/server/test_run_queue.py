@@ -14,7 +14,7 @@ import pytest
 from mien_common.errors import FederationError, MienError, SettingsError
 from mien_server.control import RunStatus
 from mien_server.folder import ServerFolder, is_up, locked_for_up, remove_drafts
-from mien_server.journal import Journal
+from mien_server.journal import JOURNAL_FILE, Journal
 from mien_server.run_dispatch import START_PATIENCE_S, STOP_PATIENCE_S, ControlApi, Dispatcher
 from mien_server.run_queue import (
     append,
@@ -478,6 +478,22 @@ class TestFollow:
         assert next(events)["event"] == "failed"
         with pytest.raises(FederationError, match=f"the run {run} failed: no quorum"):
             next(events)
+
+    def test_a_journal_just_made_whose_writer_holds_no_lock_yet_is_no_dead_run(
+        self, server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = put(server)
+        server.look()
+        (server.folder.runs / run / JOURNAL_FILE).touch()
+        server.look()
+        assert server.states() == {"001": "running"}
+        steps = iter((server.begin, server.end))
+
+        def meanwhile(_: float) -> None:
+            next(steps)(run)
+
+        monkeypatch.setattr("mien_server.run_watch.time.sleep", meanwhile)
+        assert [event["event"] for event in follow(server.folder, run)] == ["started", "finished"]
 
     def test_a_run_that_is_taken_up_again_is_followed_from_there(self, server: Server) -> None:
         run = put(server)

@@ -58,7 +58,12 @@ class _Timed(FedAvg):
     """FedAvg that notes when each round's aggregation is done."""
 
     def __init__(self, sites: int) -> None:
-        super().__init__(fraction_evaluate=0.0, min_available_nodes=sites, weighted_by_key=NUM_EXAMPLES)
+        super().__init__(
+            fraction_evaluate=0.0,
+            min_train_nodes=sites,  # else the first round asks whoever is there when it looks first
+            min_available_nodes=sites,
+            weighted_by_key=NUM_EXAMPLES,
+        )
         self.ended = [time.monotonic()]
 
     def aggregate_train(
