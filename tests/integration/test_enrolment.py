@@ -51,6 +51,8 @@ def test_invited_joined_revoked_and_back(make_federation: Make, tmp_path: Path) 
         federation.up()
         code = code_for(federation, "lab-2")
         site = join_with_code(federation.site("lab-2"), read_code(code))
+        signs_releases = federation.server / "tls" / "release.pub"
+        assert site.release_key_file.read_bytes() == signs_releases.read_bytes()
         with connect(site) as fleet:
             assert fleet.receive() is None
             assert states(federation) == {"lab-2": "online"}

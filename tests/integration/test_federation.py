@@ -178,6 +178,6 @@ def test_nothing_is_left_when_the_server_is_killed(make_federation: Make) -> Non
     federation.up()
     pid = federation.pid("server")
     children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()
-    assert len(children) == 2, "SuperLink and SuperExec"
+    assert len(children) == 4, "SuperLink, SuperExec, enrolment and releases"
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not any(group_lives(int(child)) for child in children), "the server's children end")
