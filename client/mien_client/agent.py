@@ -6,9 +6,8 @@ process for each message. An order is kept on disk until it is answered, so that
 middle answers it when it is started again.
 """
 
-import fcntl
+import datetime as dt
 import logging
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,15 +16,16 @@ from typing import Final
 
 from flwr.app import Context, RecordDict
 
-from mien_common.errors import AgentCrashedError, MienError, SettingsError
+from mien_common.errors import AgentCrashedError, MienError
 from mien_common.files import storage_errors
 from mien_common.messages import RoundOrder, unpack
 
 from .client_app import SITE_DIR, app
 from .fleet import Fleet, Order, OrderDamagedError, RunEndedError, keep_order, kept_order
 from .outbox import Outbox, Parcel
-from .site import Site, lock_file
+from .site import Site, only_agent
 from .tls import ServerUnreachableError, check_server
+from .trust import ends_of_trust, note_server_certificate
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +56,13 @@ def run_agent(site: Site) -> None:
     key, root = site.private_key(), site.root_certificate()
     outbox = Outbox(site.receipts)
     retry_s = FIRST_RETRY_S
-    with _only_agent(site):
+    with only_agent(site):
         while True:
             try:
-                check_server(site.settings.server, root)
+                ends = check_server(site.settings.server, root)
+                note_server_certificate(site, ends)
+                for ending in ends_of_trust(site, dt.datetime.now(dt.UTC)):
+                    log.warning("ends_soon what=%s reason=%s", ending.what, ending)
                 with Fleet(site.settings.server, root, key, site.state) as fleet:
                     log.info("joined server=%s site=%s", site.settings.server, site.settings.name)
                     retry_s = FIRST_RETRY_S
@@ -147,19 +150,3 @@ def _counted_try(path: Path) -> Iterator[int]:
         path.write_text(f"{tries}\n")
     yield tries
     path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _only_agent(site: Site) -> Iterator[None]:
-    descriptor = lock_file(site)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise SettingsError(
-            f"another agent is running on {site.folder}. Stop it first, or give each agent its own folder."
-        ) from error
-    try:
-        yield
-    finally:
-        os.close(descriptor)

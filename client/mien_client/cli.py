@@ -2,12 +2,17 @@
 
 import typer
 
+from .commands.accept import accept
 from .commands.calibrate import calibrate
+from .commands.doctor import doctor
+from .commands.fetch import fetch
 from .commands.ingest import ingest
 from .commands.init import init
 from .commands.join import join
 from .commands.plot import plot
 from .commands.predict import predict
+from .commands.request import request
+from .commands.rotate_key import rotate_key
 from .commands.status import status
 from .commands.watch import watch
 
@@ -23,5 +28,19 @@ def agent() -> None:
     """
 
 
-for command in (init, calibrate, ingest, watch, plot, join, predict, status):  # in the order of the help text
+for command in (  # in the order of the help text
+    join,
+    calibrate,
+    ingest,
+    watch,
+    plot,
+    fetch,
+    predict,
+    status,
+    doctor,
+    rotate_key,
+    request,
+    accept,
+    init,
+):
     app.command()(command)

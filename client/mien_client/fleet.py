@@ -270,8 +270,8 @@ class Fleet:
         except _ActivationRefusedError as error:
             if stale is None:
                 raise TrustError(
-                    "the server does not know this site's key. Have its operator run: "
-                    "mien server enrol keys/site.pub --name SITE"
+                    "the server does not know this site's key. Ask its operator for a code (mien server "
+                    "invite) and run: mien agent join CODE. Or have keys/site.pub enrolled: mien server enrol"
                 ) from error
             node_id = self._take_over(stale, request)
         write_atomic(node_file, f"{node_id}\n".encode(), mode=0o600)
@@ -287,8 +287,8 @@ class Fleet:
             return int(self._call(self._stub.ActivateNode, request).node_id)
         except (_ActivationRefusedError, TrustError) as error:
             raise TrustError(
-                "the server does not know this site's key any more. Have its operator run: "
-                "mien server enrol keys/site.pub --name SITE"
+                "the server does not know this site's key any more. If it was revoked, ask its operator for "
+                "a code (mien server invite) and run: mien agent join CODE --new-key"
             ) from error
 
     def _beat(self) -> None:
@@ -404,7 +404,8 @@ def _translated(error: grpc.RpcError) -> Exception:
                 "the server refuses this machine's clock: set the right time (NTP) and join again"
             )
         return TrustError(
-            f"the server refuses this site's key ({details}). Ask its operator whether it is enrolled."
+            f"the server refuses this site's key ({details}). Was it revoked? Ask its "
+            "operator, or: mien agent doctor"
         )
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
         return ServerUnreachableError(f"the server cannot be reached: {details}")

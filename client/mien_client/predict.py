@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien_common.files import make_folder, write_atomic
-from mien_common.published import ModelCard, read_published
+from mien_common.published import ModelCard
 from mien_common.schema import TARGETS
 from mien_common.weights import network_from
 
@@ -27,6 +27,7 @@ from .plots import plot_prediction
 from .rated_recording import without_lag
 from .ratings import on_clock, read_ratings
 from .recordings import Recording
+from .releases import read_model
 from .scaling import fit_scaler
 from .site import Site
 
@@ -78,7 +79,7 @@ def predict_video(
         The site has no statistics to standardise by.
     VideoError, RatingsError, StorageError
     """
-    card, weights = read_published(model)
+    card, weights = read_model(model, site)
     check_traces(card, model)
     scaler = read_site_data(site).scaler if site is not None else None
     rated = read_ratings(ratings) if ratings is not None else None

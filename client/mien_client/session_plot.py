@@ -122,19 +122,19 @@ def _format_of(out: Path) -> Format:
 
 
 def _predict(session: Session, model: Path, site: Site | None) -> Affect:
-    from mien_common.published import read_published
     from mien_common.weights import network_from
 
     from .client_app import read_site_data
     from .device import choose_device
     from .inference import predict
     from .model_uses import check_traces
+    from .releases import read_model
 
     if site is None:
         raise SettingsError(
             "predictions need the statistics of the site that the session is of. Give it with --site."
         )
-    card, weights = read_published(model)
+    card, weights = read_model(model, site)
     check_traces(card, model)
     scaler = read_site_data(site).scaler_for(session.record.features_from)
     network = network_from(weights, card.architecture)

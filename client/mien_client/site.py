@@ -6,12 +6,17 @@ keys/          site.key (private, mode 0600, never leaves), site.pub (given to t
 sessions/      features and ratings; never leave
 calibrations/  participants' neutral faces, as 17 numbers each; never leave
 models/        the newest global model the server sent
+release.pub    the key that signs this server's releases: the only one this site trusts
+releases/      releases that were fetched; ``current`` points to the one in use
 state/         what the agent needs to resume after a crash
 receipts.jsonl what left, when, and how many bytes
 """
 
+import fcntl
 import os
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -21,10 +26,14 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from mien_common.enrolment_messages import DEFAULT_ENROL_PORT
 from mien_common.errors import InputError, SettingsError, TrustError
 from mien_common.files import is_there, make_folder, read_bounded, storage_errors, write_atomic
+from mien_common.release import KEY_LIMIT_BYTES, fingerprint, public_pem, read_public_key
+from mien_common.site_keys import new_key, private_openssh, public_openssh
 from mien_common.site_name import SiteName
 
 SETTINGS_FILE: Final = "site.toml"
@@ -39,11 +48,15 @@ class SiteSettings(BaseModel):
     name: SiteName
     server: Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$")]
     """HOST:PORT of the server's fleet address."""
+    enrol_port: int = Field(default=DEFAULT_ENROL_PORT, ge=1, le=65535)
+    """Of the server's enrolment, on the same host; to change the key, and for ``doctor``."""
     lag_s: float = Field(default=2.0, ge=0, le=20)
     """How far the ratings trail the face, seconds; annotators need 1–6 s (Mariooryad & Busso, 2015)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=1, ge=1, le=256)
     """CPU threads for training; more than one rarely helps a network this small."""
+    releases_url: Annotated[str, Field(pattern=r"^(https://[^\s/@?#]+(/[^\s?#]*)?)?$", max_length=2000)] = ""
+    """Where releases are fetched, up to and without ``/releases``; empty for the server's own usual place."""
 
     @field_validator("server")
     @classmethod
@@ -74,6 +87,16 @@ class Site:
     def models(self) -> Path:
         """Where the newest global model lies."""
         return self.folder / "models"
+
+    @property
+    def releases(self) -> Path:
+        """Where fetched releases lie."""
+        return self.folder / "releases"
+
+    @property
+    def release_key_file(self) -> Path:
+        """The key that releases must be signed with."""
+        return self.folder / "release.pub"
 
     @property
     def state(self) -> Path:
@@ -152,7 +175,44 @@ def read_certificate(path: Path) -> bytes:
     return b"".join(item.public_bytes(serialization.Encoding.PEM) for item in certificates)
 
 
-def create_site(folder: Path, settings: SiteSettings, ca_certificate: Path) -> Site:
+def read_release_key(path: Path) -> Ed25519PublicKey:
+    """The key in a ``release.pub``.
+
+    Raises
+    ------
+    TrustError
+        It is missing or none.
+    """
+    try:
+        content = read_bounded(path, KEY_LIMIT_BYTES)
+    except InputError as error:
+        raise TrustError(f"{error}. Give the server's tls/release.pub, from its operator.") from error
+    return read_public_key(content, path)
+
+
+def pin_release_key(site: Site, path: Path) -> None:
+    """Let ``site`` trust the release key in ``path`` from now on.
+
+    Raises
+    ------
+    TrustError
+        It is no such key, or the site trusts another one.
+    """
+    key = read_release_key(path)
+    if is_there(site.release_key_file):
+        known = read_release_key(site.release_key_file)
+        if known != key:
+            raise TrustError(
+                f"this site trusts another release key ({fingerprint(known)}) than {path} "
+                f"({fingerprint(key)}). If the server's operator has changed it, remove "
+                f"{site.release_key_file} and try again."
+            )
+    write_atomic(site.release_key_file, public_pem(key))
+
+
+def create_site(
+    folder: Path, settings: SiteSettings, ca_certificate: Path, release_key: Path | None = None
+) -> Site:
     """Make a site's folder with a new key (EC P-384, OpenSSH format).
 
     Raises
@@ -160,7 +220,7 @@ def create_site(folder: Path, settings: SiteSettings, ca_certificate: Path) -> S
     SettingsError
         The folder is a site already.
     TrustError
-        ``ca_certificate`` is not a certificate.
+        ``ca_certificate`` is not a certificate, or ``release_key`` no key for releases.
     StorageError
         The folder cannot be written.
     """
@@ -168,24 +228,29 @@ def create_site(folder: Path, settings: SiteSettings, ca_certificate: Path) -> S
     if is_there(folder / SETTINGS_FILE):
         raise SettingsError(f"{folder} is a site already. Choose another folder; its key stays as it is.")
     certificate = read_certificate(ca_certificate)
-    make_folder(folder)
+    signer = None if release_key is None else read_release_key(release_key)
+    make_folders(site)
+    key = new_key()
+    write_atomic(site.private_key_file, private_openssh(key), mode=0o600)
+    write_atomic(site.public_key_file, f"{public_openssh(key.public_key())} {settings.name}\n".encode())
+    finish_site(site, certificate, signer)
+    return site
+
+
+def make_folders(site: Site) -> None:
+    """The folders of a site, where they are not there yet."""
+    make_folder(site.folder)
     make_folder(site.private_key_file.parent, mode=0o700)
     make_folder(site.sessions, mode=0o700)  # action units and ratings are about a person
     make_folder(site.state, mode=0o700)
-    key = ec.generate_private_key(ec.SECP384R1())
-    write_atomic(
-        site.private_key_file,
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-        ),
-        mode=0o600,
-    )
-    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    write_atomic(site.public_key_file, public + f" {settings.name}\n".encode())
-    write_atomic(site.ca_certificate, certificate)
-    # Last: a folder with settings is a whole site.
-    write_atomic(folder / SETTINGS_FILE, tomli_w.dumps(settings.model_dump()).encode())
-    return site
+
+
+def finish_site(site: Site, authority: bytes, release_key: Ed25519PublicKey | None = None) -> None:
+    """Write whom the site trusts and, last, its settings: a folder with settings is a whole site."""
+    write_atomic(site.ca_certificate, authority)
+    if release_key is not None:
+        write_atomic(site.release_key_file, public_pem(release_key))
+    write_atomic(site.folder / SETTINGS_FILE, tomli_w.dumps(site.settings.model_dump()).encode())
 
 
 def open_site(folder: Path) -> Site:
@@ -213,6 +278,7 @@ def open_site(folder: Path) -> Site:
 _WORDS_FOR_PATTERNS: Final = {
     "name": "use at most 32 lower-case letters, digits and inner dashes, like lab-2",
     "server": "give HOST:PORT, like mien.example.org:9092",
+    "releases_url": "give https://HOST:PORT, like https://models.example.org",
 }
 
 
@@ -231,3 +297,26 @@ def lock_file(site: Site) -> int:
     make_folder(site.state, mode=0o700)
     with storage_errors(path):
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+@contextmanager
+def only_agent(site: Site) -> Iterator[None]:
+    """Hold the site for this process; the lock ends with it, however it ends.
+
+    Raises
+    ------
+    SettingsError
+        Another process holds it.
+    """
+    descriptor = lock_file(site)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise SettingsError(
+            f"another agent is running on {site.folder}. Stop it first, or give each agent its own folder."
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)

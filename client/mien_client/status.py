@@ -5,6 +5,7 @@ Nothing is changed, nothing is sent, and nothing heavy is loaded: no PyTorch, no
 """
 
 import ctypes
+import datetime as dt
 import fcntl
 import json
 import os
@@ -28,6 +29,7 @@ from .face.confinement_record import (
 from .participants import read_calibration
 from .sessions import SessionRecord, read_record, session_folders
 from .site import SETTINGS_FILE, Site, SiteSettings, open_site
+from .trust import Ending, ends_of_trust
 
 RECEIPTS_SHOWN: Final = 3
 _RECEIPTS_TAIL_BYTES: Final = 64 * 1024
@@ -105,6 +107,8 @@ class SiteStatus:
     sent: list[Sent] = field(default_factory=list)
     """The last parcels, newest first."""
     free_bytes: int | None = None
+    ending: list[Ending] = field(default_factory=list)
+    """What this site's trust rests on and that ends within thirty days."""
     problems: list[str] = field(default_factory=list)
     """What is broken, a sentence each."""
 
@@ -143,9 +147,10 @@ def site_status(folder: Path) -> SiteStatus:
     status.participants = _participants(site, records, attempt)
     status.face_process = attempt(lambda: read_face_process_record(site.state))
     status.confinement = attempt(confinement_report)
-    status.gpus = _gpus()
+    status.gpus = cuda_devices()
     status.model = attempt(lambda: _newest(site))
     status.sent = attempt(lambda: _last_sent(site)) or []
+    status.ending = attempt(lambda: ends_of_trust(site, dt.datetime.now(dt.UTC))) or []
     status.free_bytes = attempt(lambda: shutil.disk_usage(folder).free)
     return status
 
@@ -201,7 +206,7 @@ def _participants(
     return result
 
 
-def _gpus() -> int:
+def cuda_devices() -> int:
     """CUDA devices that PyTorch could use, asked of the driver: PyTorch itself takes seconds to load."""
     try:
         if version("torch").endswith("+cpu"):

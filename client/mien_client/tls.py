@@ -4,9 +4,12 @@ gRPC reports a bad certificate as "unavailable", the same as a server that is do
 wait for ever for a server it must never trust.
 """
 
+import datetime as dt
 import socket
 import ssl
 from typing import Final
+
+from cryptography import x509
 
 from mien_common.errors import FederationError, TrustError
 
@@ -22,13 +25,17 @@ class ServerUnreachableError(FederationError):
     """Nothing answers there, now; it may later."""
 
 
-def check_server(server: str, root_certificate: bytes) -> None:
+def check_server(server: str, root_certificate: bytes) -> dt.datetime:
     """Make one TLS connection to ``server`` and check its certificate.
 
     Parameters
     ----------
     server : HOST:PORT; an IPv6 address stands in brackets.
     root_certificate : PEM of the only authority to trust.
+
+    Returns
+    -------
+    When the certificate ends.
 
     Raises
     ------
@@ -44,11 +51,12 @@ def check_server(server: str, root_certificate: bytes) -> None:
     try:
         with (
             socket.create_connection((host, int(port)), timeout=HANDSHAKE_S) as plain,
-            context.wrap_socket(plain, server_hostname=host),
+            context.wrap_socket(plain, server_hostname=host) as secured,
         ):
-            return
+            certificate = x509.load_der_x509_certificate(secured.getpeercert(binary_form=True) or b"")
+            return certificate.not_valid_after_utc
     except ssl.SSLCertVerificationError as error:
-        raise TrustError(f"will not join {server}: {_reason(error, host)}") from error
+        raise TrustError(f"will not join {server}: {certificate_problem(error, host)}") from error
     except ssl.SSLError as error:
         raise ServerUnreachableError(
             f"{server} does not speak TLS ({error.reason}). Is it a Mien server?"
@@ -59,9 +67,13 @@ def check_server(server: str, root_certificate: bytes) -> None:
         ) from error
 
 
-def _reason(error: ssl.SSLCertVerificationError, host: str) -> str:
+def certificate_problem(error: ssl.SSLCertVerificationError, host: str) -> str:
+    """What is wrong with a certificate, and how to mend it."""
     if error.verify_code == _EXPIRED:
-        return "its certificate has expired. Ask the operator to renew it (mien server init DIR --renew)."
+        return (
+            "its certificate has expired. Ask the operator to renew it (mien server init DIR --renew), if "
+            "this machine's clock is right."
+        )
     if error.verify_code == _NOT_YET_VALID:
         return "its certificate is not valid yet. Check this machine's clock."
     if error.verify_code in _WRONG_HOST:

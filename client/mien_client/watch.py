@@ -17,7 +17,7 @@ from typing import Final
 import torch
 
 from mien_common.errors import ModelError, NoSessionError
-from mien_common.published import ModelCard, read_published
+from mien_common.published import ModelCard
 
 from .affect_stream import AffectStream, RunningScaling, Scaling, SiteScaling
 from .calibration import Neutral
@@ -27,6 +27,7 @@ from .live_frames import Arrival, LiveFrames
 from .model_uses import check_live
 from .newest_model import ModelFeed, newest_model
 from .observations import FaceState, Observation, nothing_seen
+from .releases import read_model
 from .site import Site
 from .sources import RawFormat, Say, Source, Spec, open_source
 from .watch_report import Screen, Setup, Shown, Summary
@@ -72,7 +73,7 @@ def watch(what: What, screen: Screen, stopped: Callable[[], bool]) -> None:
         The face process cannot be confined, or keeps dying.
     """
     if what.model is not None:  # what is wrong with it is an error, of the newest model it is only said
-        check_live(read_published(what.model)[0], what.model)
+        check_live(read_model(what.model, what.site)[0], what.model)
     scaling = scaling_of(what.site)
     # A frame is too little to share: on a busy machine, threads that wait for each other made one in a
     # hundred frames of a residual model 18 to 155 ms late, and one thread below 5 ms.

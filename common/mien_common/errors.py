@@ -15,6 +15,7 @@
     ├── ConfinementError          the face process could not be confined, or keeps dying
     │   └── FaceProcessDiedError  one face process is gone; the next takes over
     ├── TrustError                keys, certificates, host names
+    │   └── EnrolmentRefusedError an invited site that cannot be let in as it is; its words may go to it
     └── FederationError           server out of reach, not enrolled, no quorum, port taken
         ├── UpdateRejectedError   an update that must not leave, or must not be averaged
         └── AgentCrashedError     an order that kills the agent each time it is tried
@@ -81,6 +82,10 @@ class FaceProcessDiedError(ConfinementError):
 
 class TrustError(MienError):
     """A key, a certificate or a host name that does not hold."""
+
+
+class EnrolmentRefusedError(TrustError):
+    """A site whose code is right and that cannot be let in as it is; the sentence is meant for the site."""
 
 
 class FederationError(MienError):

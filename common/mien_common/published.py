@@ -8,7 +8,15 @@ import math
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_serializer,
+    field_validator,
+)
 
 from mien_common.architecture import Architecture
 from mien_common.errors import InputError, ModelError
@@ -45,11 +53,33 @@ class Agreement(_Part):
         return None if math.isnan(value) else value
 
 
+class SiteAgreement(Agreement):
+    """The same at one site."""
+
+    site: SiteName
+
+
 class Contribution(_Part):
     """One site's part in a round."""
 
     site: SiteName
     frames: int = Field(ge=0)
+
+
+class ReleaseFacts(_Part):
+    """What the card of a release says besides."""
+
+    version: str
+    created: str
+    """UTC, ISO 8601."""
+    opset: int
+    """Of ``model.onnx``."""
+    mechanism: str | None = None
+    """What made the training differentially private; None where nothing did."""
+    epsilon: float | None = None
+    """Privacy spent; None where there is no mechanism."""
+    training: dict[str, JsonValue] = Field(default_factory=dict)
+    """The run's settings; empty where they are not known any more."""
 
 
 class ModelCard(_Part):
@@ -67,10 +97,14 @@ class ModelCard(_Part):
     sites: tuple[Contribution, ...]
     ccc: dict[str, Agreement]
     """By target, on the sites' held-out recordings."""
+    worst_site: dict[str, SiteAgreement] = Field(default_factory=dict)
+    """By target, the site with the lowest pooled CCC; empty where no site's CCC is known."""
     weights_bytes: int = Field(ge=0)
     versions: dict[str, str]
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     """Of the safetensors file."""
+    release: ReleaseFacts | None = None
+    """None in the card of a round."""
 
 
 def publish(folder: Path, weights: Weights, card: ModelCard) -> Path:

@@ -137,6 +137,8 @@ def to_safetensors(weights: Mapping[str, NDArray[np.float32]]) -> bytes:
 def from_safetensors(content: bytes, architecture: Architecture) -> Weights:
     """Checked weights out of a safetensors file's content.
 
+    In the architecture's order, whatever the file's: :func:`to_record` writes them one after another.
+
     Raises
     ------
     ModelError
@@ -147,7 +149,6 @@ def from_safetensors(content: bytes, architecture: Architecture) -> Weights:
         check_weights(weights, architecture)
     except (SafetensorError, UpdateRejectedError, ValueError, KeyError) as error:
         raise ModelError(f"the model's weights cannot be used: {error}. Fetch the model again.") from error
-    # The file has an order of its own; to_record flattens in the architecture's.
     return {name: weights[name] for name in shapes_of(architecture)}
 
 

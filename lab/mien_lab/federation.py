@@ -37,7 +37,7 @@ class Federation:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.server = folder / "server"
-        self.port, self._control_port = _free_ports(2)
+        self.port, self._control_port, self.enrol_port, self.releases_port = _free_ports(4)
         self._running: dict[str, Child] = {}
         self._started = ExitStack()
 
@@ -72,6 +72,7 @@ class Federation:
         run_mien(
             *("server", "init", self.server, "--listen", "127.0.0.1"),
             *("--port", self.port, "--control-port", self._control_port),
+            *("--enrol-port", self.enrol_port, "--releases-port", self.releases_port),
         )
         for name, lag_s in lags_s.items():
             site = self.site(name)

@@ -20,10 +20,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mien_common.errors import InputError, TrustError
 from mien_common.files import read_bounded, write_atomic
+from mien_common.validity import ends_soon
 
 CA_DAYS: Final = 3650
 """Sites keep ``ca.crt`` for years; only the server's own certificate is renewed yearly."""
-SOON: Final = dt.timedelta(days=30)
 CLOCK_SKEW: Final = dt.timedelta(minutes=5)
 PEM_LIMIT_BYTES: Final = 64 * 1024
 PRIVATE: Final = 0o600
@@ -68,7 +68,7 @@ def issue_server_certificate(
     TrustError
         The authority is missing or unreadable.
     """
-    authority, authority_key = _read_certificate(tls / "ca.crt"), _read_key(tls / "ca.key")
+    authority, authority_key = read_certificate(tls / "ca.crt"), _read_key(tls / "ca.key")
     key = ec.generate_private_key(ec.SECP256R1())
     names, addresses = default_names(hosts, ips)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Mien server")])
@@ -96,8 +96,8 @@ def check_certificates(tls: Path, now: dt.datetime) -> None:
     """
     folder = tls.parent
     renew = f"Make a new one: mien server init {folder} --renew"
-    authority = _read_certificate(tls / "ca.crt")
-    certificate, key = _read_certificate(tls / "server.crt"), _read_key(tls / "server.key")
+    authority = read_certificate(tls / "ca.crt")
+    certificate, key = read_certificate(tls / "server.crt"), _read_key(tls / "server.key")
     for file, found in (("ca.crt", authority), ("server.crt", certificate)):
         if found.not_valid_after_utc <= now:
             mend = (
@@ -117,12 +117,25 @@ def check_certificates(tls: Path, now: dt.datetime) -> None:
         raise TrustError(f"{tls / 'server.crt'} was not signed by {tls / 'ca.crt'}. {renew}") from error
     if certificate.public_key() != key.public_key():
         raise TrustError(f"{tls / 'server.key'} is not the key of {tls / 'server.crt'}. {renew}")
-    if certificate.not_valid_after_utc - now < SOON:
-        log.warning(
-            "event=certificate_expires_soon file=%s until=%s",
-            tls / "server.crt",
-            certificate.not_valid_after_utc,
-        )
+    warn_of_ends(tls, now)
+
+
+def ending_soon(tls: Path, now: dt.datetime) -> list[tuple[Path, dt.datetime, str]]:
+    """The certificates that end within thirty days: file, when, and how to mend it."""
+    renew = f"mien server init {tls.parent} --renew, then start `up` again"
+    anew = "make a new server folder and invite every site to it; its models can be copied"
+    ends = [
+        (tls / file, read_certificate(tls / file).not_valid_after_utc) for file in ("server.crt", "ca.crt")
+    ]
+    return [
+        (file, end, renew if file.name == "server.crt" else anew) for file, end in ends if ends_soon(end, now)
+    ]
+
+
+def warn_of_ends(tls: Path, now: dt.datetime) -> None:
+    """A line in the log for each certificate that ends within thirty days."""
+    for file, end, remedy in ending_soon(tls, now):
+        log.warning("event=certificate_expires_soon file=%s until=%s remedy=%r", file, end, remedy)
 
 
 def _builder(
@@ -164,7 +177,14 @@ def _write_pair(tls: Path, name: str, certificate: x509.Certificate, key: ec.Ell
     write_atomic(tls / f"{name}.crt", certificate.public_bytes(serialization.Encoding.PEM))
 
 
-def _read_certificate(file: Path) -> x509.Certificate:
+def read_certificate(file: Path) -> x509.Certificate:
+    """The certificate in a PEM file.
+
+    Raises
+    ------
+    TrustError
+        It is missing or no certificate.
+    """
     try:
         return x509.load_pem_x509_certificate(read_bounded(file, PEM_LIMIT_BYTES))
     except (InputError, ValueError) as error:

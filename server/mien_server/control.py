@@ -5,6 +5,7 @@ The one file of the server that imports Flower's private modules (flwr 1.39); it
 1.4 CPU-seconds a call.
 """
 
+import datetime as dt
 import functools
 import hashlib
 import json
@@ -15,7 +16,7 @@ from typing import Final, TypeVar
 
 import httpx
 from flwr.cli.build import build_fab_from_files
-from flwr.common.constant import Status, SubStatus
+from flwr.common.constant import HEARTBEAT_PATIENCE, Status, SubStatus
 from flwr.common.serde import fab_to_proto, user_config_to_proto
 from flwr.proto.control_pb2 import (
     ListNodesRequest,
@@ -23,7 +24,9 @@ from flwr.proto.control_pb2 import (
     RegisterNodeRequest,
     StartRunRequest,
     StopRunRequest,
+    UnregisterNodeRequest,
 )
+from flwr.proto.node_pb2 import NodeInfo
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.fab import Fab
 from flwr.supercore.inflatable.inflatable_utils import ObjectPushError as PushInterruptedError
@@ -34,7 +37,7 @@ from flwr.superlink.grid import http_grid
 from mien_common.errors import FederationError
 from mien_server.folder import ServerFolder
 
-__all__ = ["Control", "PushInterruptedError", "RunStatus", "build_fab", "quicken_grid"]
+__all__ = ["Control", "NodeStanding", "PushInterruptedError", "RunStatus", "build_fab", "quicken_grid"]
 
 FAB_FILES: Final = ("pyproject.toml", "LICENSE")
 PULL_BACKOFF_S: Final = 0.02
@@ -53,6 +56,18 @@ class RunStatus:
     """Finished by itself, without an error."""
     stopped: bool
     details: str
+
+
+@dataclass(frozen=True)
+class NodeStanding:
+    """How a key stands with the SuperLink."""
+
+    public_key: bytes
+    """PEM."""
+    node_id: int
+    online: bool
+    last_seen: dt.datetime | None
+    """Its last sign of life; None where it never joined."""
 
 
 class Control:
@@ -77,6 +92,17 @@ class Control:
         """Node id of every registered public key (PEM)."""
         answer = self._ask(lambda: self._client.ListNodes(ListNodesRequest()), "list the sites")
         return {node.public_key: node.node_id for node in answer.nodes_info if node.status != "unregistered"}
+
+    def nodes(self) -> list[NodeStanding]:
+        """How every registered key stands with the SuperLink."""
+        answer = self._ask(lambda: self._client.ListNodes(ListNodesRequest()), "list the sites")
+        now = dt.datetime.fromisoformat(answer.now).timestamp()
+        return [_standing(node, now) for node in answer.nodes_info if node.status != "unregistered"]
+
+    def unregister_site(self, node_id: int) -> None:
+        """Refuse this node from its next message on; its key can never be registered again."""
+        request = UnregisterNodeRequest(node_id=node_id)
+        self._ask(lambda: self._client.UnregisterNode(request), "take the site off")
 
     def register_site(self, name: str, public_key_pem: bytes) -> int:
         """Let the holder of ``public_key_pem`` connect; its node id."""
@@ -140,6 +166,19 @@ def quicken_grid() -> None:
     http_grid.__dict__["pull_objects"] = functools.partial(
         pull_objects, initial_backoff=PULL_BACKOFF_S, max_time=UPLOAD_PATIENCE_S
     )
+
+
+def _standing(node: NodeInfo, now: float) -> NodeStanding:
+    """Flower keeps until when a node counts as online: so long after its last heartbeat, or when it left."""
+    online = node.status == "online" and node.online_until > now
+    seen = None
+    if node.status == "online":
+        seen = dt.datetime.fromtimestamp(
+            min(now, node.online_until - HEARTBEAT_PATIENCE * node.heartbeat_interval), dt.UTC
+        )
+    elif node.last_deactivated_at:
+        seen = dt.datetime.fromisoformat(node.last_deactivated_at)
+    return NodeStanding(node.public_key, node.node_id, online, seen)
 
 
 def _reason(response: httpx.Response) -> str:

@@ -1,70 +1,53 @@
-"""Who may join: the sites the operator enrolled, each by its public key.
+"""Who may join: sites are enrolled by their public keys, change them, and are revoked.
 
-Enters: a site's OpenSSH public key file. Leaves: ``sites.json``, and the registration of every key
+Enters: a site's public key. Leaves: the roll (:mod:`mien_server.roll`), and the registration of every key
 with the running SuperLink, which refuses all others.
 """
 
-import base64
-import fcntl
-import hashlib
+import datetime as dt
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mien_common.errors import InputError, SettingsError, TrustError
-from mien_common.files import read_bounded, storage_errors, write_atomic
+from mien_common.enrolment_messages import RotateRequest
+from mien_common.errors import EnrolmentRefusedError, InputError, SettingsError, TrustError
+from mien_common.files import read_bounded
+from mien_common.site_keys import KEY_LIMIT_BYTES, fingerprint, is_signed, public_openssh, read_public_key
 from mien_common.site_name import SITE_NAME_PATTERN
-from mien_server.control import Control
 from mien_server.folder import ServerFolder
+from mien_server.roll import Roll, Site, locked_roll, read_roll
 
-KEY_LIMIT_BYTES: Final = 16 * 1024
-SITES_LIMIT_BYTES: Final = 16 * 1024 * 1024
+if TYPE_CHECKING:
+    from mien_server.control import Control  # it takes seconds to load, and the door should not wait for it
 
-
-class Site(BaseModel):
-    """One enrolled site."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    public_key: str
-    """OpenSSH form, without a comment."""
-    fingerprint: str
-    """As ``ssh-keygen -l`` prints it."""
-    node_id: int | None = None
-    """Flower's number for it; None until the server has run since its enrolment."""
-
-
-class _Sites(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    sites: tuple[Site, ...] = Field(default=())
+__all__ = [
+    "Site",
+    "check_name",
+    "enrol",
+    "enrol_key",
+    "key_of",
+    "pem_of",
+    "public_key_pem",
+    "read_sites",
+    "register",
+    "revoke",
+    "rotate",
+    "with_key",
+]
 
 
 def read_sites(folder: ServerFolder) -> tuple[Site, ...]:
-    """Every enrolled site, by name.
+    """Every site that may join, by name.
 
     Raises
     ------
     SettingsError
         ``sites.json`` is damaged.
     """
-    file = folder.sites_file
-    if not file.exists():
-        return ()
-    try:
-        return _Sites.model_validate_json(read_bounded(file, SITES_LIMIT_BYTES)).sites
-    except (InputError, ValidationError) as error:
-        raise SettingsError(
-            f"{file} is damaged: {error}. Put it back from a copy, or delete it and enrol every site again."
-        ) from error
+    return read_roll(folder).enrolled
 
 
 def enrol(folder: ServerFolder, public_key_file: Path, name: str) -> Site:
@@ -77,26 +60,179 @@ def enrol(folder: ServerFolder, public_key_file: Path, name: str) -> Site:
     TrustError
         The file holds no public key that sites use, holds a private one, or a key enrolled already.
     """
-    _check_name(name)
-    key = _read_public_key(public_key_file)
+    check_name(name)
+    try:
+        content = read_bounded(public_key_file, KEY_LIMIT_BYTES)
+    except InputError as error:
+        raise TrustError(f"{error}. Give the site's public key, keys/site.pub in its folder.") from error
+    key = read_public_key(content, str(public_key_file))
     _check_comment(public_key_file, name)
-    text = key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
-    with _locked(folder):
-        sites = read_sites(folder)
-        for site in sites:
-            if site.name == name:
-                raise SettingsError(
-                    f"a site named {name!r} is enrolled already (key {site.fingerprint}). "
-                    "Choose another name."
-                )
-            if site.public_key == text:
-                raise TrustError(
-                    f"the key in {public_key_file} is enrolled already, as {site.name!r}. "
-                    "Every site needs a key of its own: mien agent init"
-                )
-        site = Site(name=name, public_key=text, fingerprint=_fingerprint(text))
-        _write_sites(folder, (*sites, site))
+    return enrol_key(folder, public_openssh(key), name, dt.datetime.now(dt.UTC), str(public_key_file))
+
+
+def enrol_key(folder: ServerFolder, public_key: str, name: str, now: dt.datetime, source: str) -> Site:
+    """Enrol the site ``name`` with a checked key in OpenSSH's form; ``source`` says where it came from.
+
+    Raises
+    ------
+    SettingsError
+        The name cannot be a site's, or is taken.
+    TrustError
+        The key is enrolled already, or was revoked.
+    """
+    check_name(name)
+    with locked_roll(folder) as opened:
+        roll, site = with_key(opened.roll, public_key, name, now, source)
+        opened.save(roll.without_invites(name), now)
     return site
+
+
+def with_key(roll: Roll, public_key: str, name: str, now: dt.datetime, source: str) -> tuple[Roll, Site]:
+    """The roll with the site ``name`` added; see :func:`enrol_key`."""
+    taken = roll.site(name)
+    if taken is not None:
+        raise SettingsError(
+            f"a site named {name!r} is enrolled already (key {taken.fingerprint}). Choose another name, or "
+            f"revoke it first: mien server revoke {name}"
+        )
+    holder = roll.holder(public_key)
+    if holder is not None and holder.public_key != public_key:
+        raise TrustError(
+            f"{source}: this is a former key of {holder.name!r}, which stays refused. The site needs another"
+        )
+    if holder is not None and holder.revoked is not None:
+        raise TrustError(
+            f"{source}: this key was revoked on {holder.revoked:%Y-%m-%d} and stays refused. The site "
+            "needs a new key: mien agent join CODE --new-key"
+        )
+    if holder is not None:
+        raise TrustError(
+            f"the key in {source} is enrolled already, as {holder.name!r}. Every site needs a key of "
+            "its own: mien agent init"
+        )
+    site = Site(name=name, public_key=public_key, fingerprint=fingerprint(public_key), key_since=now)
+    return roll.with_site(site), site
+
+
+def revoke(folder: ServerFolder, name: str, now: dt.datetime) -> tuple[Site | None, int]:
+    """Refuse the site ``name`` from the next registration on, and withdraw its open invitations.
+
+    Returns
+    -------
+    The site that is refused now, None where only an invitation was open; how many invitations were withdrawn.
+
+    Raises
+    ------
+    SettingsError
+        There is neither a site nor an open invitation of this name.
+    """
+    with locked_roll(folder) as opened:
+        roll = opened.roll.without_invites(name)
+        withdrawn = len(opened.roll.invites) - len(roll.invites)
+        site = roll.site(name)
+        if site is None and not withdrawn:
+            raise SettingsError(
+                f"no site named {name!r} is enrolled or invited. See them all: mien server sites"
+            )
+        if site is not None:
+            site = site.model_copy(update={"revoked": now})
+            # Its used invitation must not let the key back in.
+            invites = tuple(invite for invite in roll.invites if invite.name != name)
+            sites = tuple(kept for kept in roll.sites if kept.name != name or kept.revoked is not None)
+            roll = Roll(sites=(*sites, site), invites=invites)
+        opened.save(roll, now)
+    return site, withdrawn
+
+
+def rotate(folder: ServerFolder, request: RotateRequest, now: dt.datetime) -> Site | None:
+    """Give a site its new key, asked for with the old one; safe to repeat. None where that is not allowed.
+
+    Raises
+    ------
+    EnrolmentRefusedError
+        The new key belongs to somebody already, or was revoked.
+    """
+    statement = RotateRequest.statement(request.old_key, request.new_key)
+    with locked_roll(folder) as opened:
+        roll = opened.roll
+        done = next((site for site in roll.enrolled if site.public_key == request.new_key), None)
+        site = done or next((site for site in roll.enrolled if site.public_key == request.old_key), None)
+        if site is None or (done is not None and request.old_key not in site.former_keys[-1:]):
+            return None
+        old, new = key_of(request.old_key), key_of(request.new_key)
+        if old is None or new is None or not is_signed(old, request.old_signature, statement):
+            return None
+        if not is_signed(new, request.new_signature, statement):
+            return None
+        if done is not None:
+            return done
+        if roll.holder(request.new_key) is not None:
+            raise EnrolmentRefusedError(
+                "the new key is known here already. Remove keys/next.key and try again: mien agent rotate-key"
+            )
+        site = site.model_copy(
+            update={
+                "public_key": request.new_key,
+                "fingerprint": fingerprint(request.new_key),
+                "former_keys": (*site.former_keys, request.old_key),
+                "key_since": now,
+                "node_id": None,
+            }
+        )
+        opened.save(roll.with_site(site), now)
+        return site
+
+
+def register(folder: ServerFolder, control: "Control") -> list[Site]:
+    """Make the running SuperLink know every enrolled key and none that is refused; the sites new to it.
+
+    Safe to repeat, and right also when Flower's database was lost or the node ids changed. From here on the
+    SuperLink refuses every message of a revoked or changed key.
+    """
+    with locked_roll(folder) as opened:
+        known = control.node_ids()
+        for refused in opened.roll.refused_keys:
+            node_id = known.get(pem_of(refused))
+            if node_id is not None:
+                control.unregister_site(node_id)
+        new, roll = [], opened.roll
+        for site in opened.roll.enrolled:
+            node = known.get(public_key_pem(site))
+            if node is None:
+                node = control.register_site(site.name, public_key_pem(site))
+                new.append(site)
+            roll = roll.with_site(site.model_copy(update={"node_id": node}))
+        opened.save(roll, dt.datetime.now(dt.UTC))
+    return new
+
+
+def public_key_pem(site: Site) -> bytes:
+    """The site's key as Flower keeps it."""
+    return pem_of(site.public_key)
+
+
+def pem_of(public_key: str) -> bytes:
+    """A key in OpenSSH's form as Flower keeps it."""
+    key = serialization.load_ssh_public_key(public_key.encode())
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def check_name(name: str) -> None:
+    """Raise SettingsError unless a site may be called ``name``."""
+    if not re.fullmatch(SITE_NAME_PATTERN, name):
+        raise SettingsError(
+            f"{name!r} cannot be a site's name: use at most 32 lower-case letters, "
+            "digits and inner dashes, like lab-2."
+        )
+
+
+def key_of(public_key: str) -> ec.EllipticCurvePublicKey | None:
+    """A key that came over the network; None where it is none, or not written in the one way we keep it."""
+    try:
+        key = read_public_key(public_key.encode(), "the key")
+    except TrustError:
+        return None
+    return key if public_openssh(key) == public_key else None
 
 
 def _check_comment(public_key_file: Path, name: str) -> None:
@@ -107,79 +243,3 @@ def _check_comment(public_key_file: Path, name: str) -> None:
             f"{public_key_file} is the key of a site that calls itself {words[2]!r}, not {name!r}. Enrol it "
             "under that name, or have the site made anew: mien agent init --name"
         )
-
-
-def register(folder: ServerFolder, control: Control) -> list[Site]:
-    """Make the running SuperLink know exactly the enrolled keys; the sites that were new to it.
-
-    Safe to repeat, and right also when Flower's database was lost or the node ids changed.
-    """
-    with _locked(folder):
-        known = control.node_ids()
-        sites, new = [], []
-        for site in read_sites(folder):
-            pem = public_key_pem(site)
-            node_id = known.get(pem)
-            if node_id is None:
-                node_id = control.register_site(site.name, pem)
-                new.append(site)
-            sites.append(site.model_copy(update={"node_id": node_id}))
-        if tuple(sites) != read_sites(folder):
-            _write_sites(folder, tuple(sites))
-    return new
-
-
-def public_key_pem(site: Site) -> bytes:
-    """The site's key as Flower keeps it."""
-    key = serialization.load_ssh_public_key(site.public_key.encode())
-    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def _check_name(name: str) -> None:
-    if not re.fullmatch(SITE_NAME_PATTERN, name):
-        raise SettingsError(
-            f"{name!r} cannot be a site's name: use at most 32 lower-case letters, "
-            "digits and inner dashes, like lab-2."
-        )
-
-
-def _read_public_key(file: Path) -> ec.EllipticCurvePublicKey:
-    try:
-        content = read_bounded(file, KEY_LIMIT_BYTES)
-    except InputError as error:
-        raise TrustError(f"{error}. Give the site's public key, keys/site.pub in its folder.") from error
-    if b"PRIVATE KEY" in content:
-        raise TrustError(
-            f"{file} is a PRIVATE key: it must never leave its site. If it came over a network, make the "
-            "site a new one. Give the public key, the file that ends in .pub."
-        )
-    try:
-        key = serialization.load_ssh_public_key(content)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise TrustError(
-            f"{file} is not an OpenSSH public key. Give the site's keys/site.pub (one line, ecdsa-sha2-...)."
-        ) from error
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise TrustError(f"{file} is not an elliptic-curve key. Give the one that `mien agent init` made.")
-    return key
-
-
-def _fingerprint(public_key: str) -> str:
-    blob = base64.b64decode(public_key.split()[1])
-    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
-
-
-def _write_sites(folder: ServerFolder, sites: tuple[Site, ...]) -> None:
-    ordered = _Sites(sites=tuple(sorted(sites, key=lambda site: site.name)))
-    write_atomic(folder.sites_file, ordered.model_dump_json(indent=2).encode() + b"\n")
-
-
-@contextmanager
-def _locked(folder: ServerFolder) -> Iterator[None]:
-    """One writer of ``sites.json`` at a time: ``enrol`` and ``up`` may meet."""
-    file = folder.state / "sites.lock"
-    with storage_errors(file):
-        lock = file.open("a")
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

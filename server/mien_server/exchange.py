@@ -142,17 +142,20 @@ def wait_for_sites(
     wait_s: float,
     waiting: Callable[[list[str]], None],
     clock: Clock = time,
+    expected: frozenset[str] = frozenset(),
 ) -> dict[int, str]:
-    """Enrolled sites that are online, as soon as they are ``quorum``; fewer when ``wait_s`` is over.
+    """Enrolled sites that are online, as soon as they are ``quorum`` and the ``expected`` are among them.
 
-    ``waiting`` is told who is there whenever that changes while there are too few.
+    Those who are there, however few, when ``wait_s`` is over. ``waiting`` is told who is there whenever that
+    changes while it waits.
     """
     end, told = clock.monotonic() + wait_s, None
     while True:
         online = {node: enrolled[node] for node in grid.get_node_ids() if node in enrolled}
-        if len(online) >= quorum or clock.monotonic() >= end:
+        names = sorted(online.values())
+        if (len(online) >= quorum and expected <= set(names)) or clock.monotonic() >= end:
             return online
-        if told != (names := sorted(online.values())):
+        if told != names:
             waiting(names)
             told = names
         clock.sleep(POLL_LAST_S)

@@ -4,11 +4,12 @@ Enters: the operator's choices, once, at ``mien server init``. Leaves: checked s
 
     DIR/server.toml   settings, for the operator to read and edit
     DIR/tls/          certificate authority and server certificate (private keys readable by the owner only)
-    DIR/sites.json    enrolled sites
-    DIR/state/        Flower's database and home, locks, process ids
+    DIR/sites.json    enrolled and revoked sites, open invitations
+    DIR/state/        Flower's database and home, locks, process ids, the queue of runs
     DIR/logs/         one log per process
-    DIR/runs/RUN/     settings and events of a run
+    DIR/runs/RUN/     settings and events of a run, and what its rule must remember to go on
     DIR/models/       published models; ``latest`` points to the newest
+    DIR/releases/     releases of models, which sites fetch; ``latest`` points to the one they should have
 """
 
 import fcntl
@@ -20,21 +21,27 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from mien_common.enrolment_messages import DEFAULT_ENROL_PORT
 from mien_common.errors import FederationError, InputError, SettingsError, StorageError
 from mien_common.files import make_folder, read_bounded, storage_errors, write_atomic
 
 SETTINGS_LIMIT_BYTES: Final = 64 * 1024
+RELEASES_PORT: Final = 9095
 LOOPBACK: Final = "127.0.0.1"
 SERVER_DIR_VARIABLE: Final = "MIEN_SERVER_DIR"
 """Names the folder, for the commands and for the ServerApp that Flower starts."""
 
+UP_LOCK_FILE: Final = "up.lock"
+
 HostName = Annotated[str, Field(pattern=r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
+PORT_SETTINGS: Final = ("port", "control_port", "enrol_port", "releases_port")
 
 
 class ServerSettings(BaseModel):
@@ -52,6 +59,10 @@ class ServerSettings(BaseModel):
     """Port for agents (Flower's Fleet API)."""
     control_port: Port = 9093
     """Port for the operator's commands and the runs, on the loopback address only."""
+    enrol_port: Annotated[int, Field(ge=0, le=65535)] = DEFAULT_ENROL_PORT
+    """Port where invited sites are enrolled; 0: they are not, over the network."""
+    releases_port: Annotated[int, Field(ge=0, le=65535)] = RELEASES_PORT
+    """Port that sites fetch releases from, over HTTPS; 0 for none."""
 
     @field_validator("ips", "listen")
     @classmethod
@@ -60,10 +71,26 @@ class ServerSettings(BaseModel):
             ipaddress.ip_address(address)
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _older_folders_keep_their_ports(cls, values: Any) -> Any:
+        """A folder from before there were these ports may use one of them for something else."""
+        if not isinstance(values, dict):
+            return values
+        given = dict(values)
+        for name, usual in (("enrol_port", DEFAULT_ENROL_PORT), ("releases_port", RELEASES_PORT)):
+            taken = {given.get(other) for other in PORT_SETTINGS}
+            given.setdefault(name, next(port for port in count(usual) if port not in taken))
+        return given
+
     @model_validator(mode="after")
-    def _two_ports(self) -> "ServerSettings":
-        if self.port == self.control_port:
-            raise ValueError(f"port and control_port must differ, both are {self.port}")
+    def _ports_differ(self) -> "ServerSettings":
+        used = [port for port in (getattr(self, name) for name in PORT_SETTINGS) if port]
+        twice = next((port for port in used if used.count(port) > 1), None)
+        if twice is not None:
+            raise ValueError(
+                f"{', '.join(PORT_SETTINGS[:-1])} and {PORT_SETTINGS[-1]} must differ, {twice} is given twice"
+            )
         return self
 
 
@@ -116,8 +143,17 @@ class ServerFolder:
         return self.path / "runs"
 
     @property
+    def queue(self) -> Path:
+        """A ticket for every run that waits or goes on."""
+        return self.state / "queue"
+
+    @property
     def models(self) -> Path:
         return self.path / "models"
+
+    @property
+    def releases(self) -> Path:
+        return self.path / "releases"
 
     @property
     def control_address(self) -> str:
@@ -170,6 +206,12 @@ port = {settings.port}
 
 # For the operator's commands; on the loopback address only.
 control_port = {settings.control_port}
+
+# Where invited sites are enrolled, on the same address as agents; 0 switches that off.
+enrol_port = {settings.enrol_port}
+
+# Where sites fetch releases of models, over HTTPS, without a login; 0 for nowhere.
+releases_port = {settings.releases_port}
 """
     write_atomic(_settings_file(folder.path), text.encode())
 
@@ -203,7 +245,7 @@ def locked_for_up(folder: ServerFolder) -> Iterator[None]:
     FederationError
         Another process holds it.
     """
-    file = folder.state / "up.lock"
+    file = folder.state / UP_LOCK_FILE
     with storage_errors(file), file.open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -220,11 +262,27 @@ def locked_for_up(folder: ServerFolder) -> Iterator[None]:
         yield
 
 
+def is_up(folder: ServerFolder) -> bool:
+    """Whether a ``mien server up`` holds the folder."""
+    try:
+        with (folder.state / UP_LOCK_FILE).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def remove_drafts(folder: ServerFolder) -> list[Path]:
-    """Delete what a crash left half-written among the models; call it while no run is going on."""
-    if not folder.models.is_dir():
-        return []
-    drafts = [*folder.models.glob(".*"), *folder.models.glob("*/.*")]
+    """Delete what a crash left half-written among models and runs; call it while no run is going on."""
+    places = (
+        (folder.models, ".*"),
+        (folder.models, "*/.*"),
+        (folder.runs, ".*"),
+        (folder.runs, "*/state/.*"),
+    )
+    drafts = [draft for place, pattern in (*places, (folder.queue, ".*")) for draft in place.glob(pattern)]
     for draft in drafts:
         if draft.is_dir() and not draft.is_symlink():
             shutil.rmtree(draft, ignore_errors=True)

@@ -1,13 +1,15 @@
 """Does the server answer? Asked by ``mien server health``, by Docker, and by ``up`` while it starts.
 
-Only the standard library: a container asks every few seconds.
+Nothing heavy is loaded: a container asks every few seconds.
 """
 
 import http.client
 import socket
 import ssl
 
+from mien_common.enrolment_messages import HEALTH_PATH
 from mien_common.errors import FederationError, TrustError
+from mien_common.release import KEY_FILE
 from mien_server.folder import LOOPBACK, ServerFolder
 
 
@@ -22,8 +24,7 @@ def check_health(folder: ServerFolder, timeout_s: float = 5.0) -> None:
         Something answers there, but not with this folder's certificate.
     """
     settings = folder.settings
-    # The wildcard addresses are reached through loopback.
-    fleet = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(settings.listen, settings.listen)  # noqa: S104 - compared, not bound
+    fleet = local_address(folder)
     try:
         trust = ssl.create_default_context(cafile=str(folder.ca_certificate))
     except (OSError, ssl.SSLError) as error:
@@ -56,3 +57,58 @@ def check_health(folder: ServerFolder, timeout_s: float = 5.0) -> None:
         raise FederationError(
             f"no server answers for {folder.path}: {error}. Start it: mien server up --dir {folder.path}"
         ) from error
+
+
+def check_door(folder: ServerFolder, timeout_s: float = 5.0) -> None:
+    """Return when the enrolment door answers with our certificate, or is not wanted.
+
+    Raises
+    ------
+    FederationError
+        It does not answer.
+    TrustError
+        Something answers there, but not with this folder's certificate.
+    """
+    _check_listener(folder, "enrolment", folder.settings.enrol_port, HEALTH_PATH, "door.log", timeout_s)
+
+
+def check_releases(folder: ServerFolder, timeout_s: float = 5.0) -> None:
+    """The same of the listener that hands out releases."""
+    _check_listener(
+        folder,
+        *("listener for releases", folder.settings.releases_port, f"/releases/{KEY_FILE}", "releases.log"),
+        timeout_s,
+    )
+
+
+def _check_listener(
+    folder: ServerFolder, what: str, port: int, path: str, log_name: str, timeout_s: float
+) -> None:
+    if not port:
+        return
+    log = folder.logs / log_name
+    try:
+        trust = ssl.create_default_context(cafile=str(folder.ca_certificate))
+        trust.check_hostname = False  # it listens on one address of many; the chain says that it is ours
+        listener = http.client.HTTPSConnection(local_address(folder), port, timeout=timeout_s, context=trust)
+        try:
+            listener.request("GET", path)
+            status = listener.getresponse().status
+        finally:
+            listener.close()
+    except ssl.SSLCertVerificationError as error:
+        raise TrustError(
+            f"what answers at port {port} is not the {what} of {folder.path}: {error.verify_message}"
+        ) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise FederationError(
+            f"the {what} of {folder.path} does not answer at port {port}: {error}; see {log}"
+        ) from error
+    if status != http.HTTPStatus.OK:
+        raise FederationError(f"the {what} at port {port} answers {status}; see {log}")
+
+
+def local_address(folder: ServerFolder) -> str:
+    """By which this machine itself reaches the agents' port; the wildcard addresses through loopback."""
+    listen = folder.settings.listen
+    return {"0.0.0.0": LOOPBACK, "::": "::1"}.get(listen, listen)  # noqa: S104 - compared, not bound

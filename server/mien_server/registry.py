@@ -29,9 +29,28 @@ class PublishedModel:
 
 def publish_round(models: Path, weights: Weights, card: ModelCard) -> Path:
     """Publish the model of ``card.run``, ``card.round`` and point ``latest`` to it; its folder."""
-    folder = publish(models / card.run / f"round-{card.round:04d}", weights, card)
+    folder = publish(round_folder(models, card.run, card.round), weights, card)
     _point_latest(models, folder)
     return folder
+
+
+def round_folder(models: Path, run: str, round_: int) -> Path:
+    """Where the model of a round is, or will be."""
+    return models / run / f"round-{round_:04d}"
+
+
+def mend_latest(models: Path, run: str, round_: int) -> None:
+    """Point ``latest`` to this round's model if it points to another one of the same run, or nowhere.
+
+    What is left to do of :func:`publish_round` when the process died in its middle. A later run's model stays
+    the latest.
+    """
+    try:
+        target = (models / LATEST).readlink()
+    except OSError:
+        target = Path(run)
+    if target.parts[:1] == (run,) and target != Path(run, f"round-{round_:04d}"):
+        _point_latest(models, round_folder(models, run, round_))
 
 
 def list_models(models: Path) -> list[PublishedModel]:

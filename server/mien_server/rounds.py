@@ -25,12 +25,14 @@ from mien_common.schema import AU_V1
 from mien_common.versions import versions
 from mien_common.weights import Weights, to_record, weights_of
 from mien_server.aggregation import Update, combine, read_update
-from mien_server.evaluation import agreement
+from mien_server.evaluation import agreement, worst_site
 from mien_server.exchange import Answers, Clock, exchange, wait_for_sites
-from mien_server.journal import Journal
-from mien_server.registry import publish_round
+from mien_server.journal import Event, Journal, JournalReader, new_event
+from mien_server.registry import mend_latest, publish_round, round_folder
 from mien_server.rules.choice import rule_from
+from mien_server.run_checkpoint import Checkpoint, Checkpoints
 from mien_server.run_settings import RunSettings
+from mien_server.sampling import sampled
 
 ATTEMPTS: Final = 3
 """A round that stays below its quorum this often in a row ends the run."""
@@ -58,8 +60,21 @@ class _Evaluation:
     bytes_down: int
 
 
+@dataclass(frozen=True)
+class _Past:
+    """What a run that goes on must know of itself beyond its last checkpoint."""
+
+    began: bool
+    told: int
+    """The last round that the journal tells of."""
+    tries: int
+    """How often the round after that stayed below its quorum."""
+    there: frozenset[str]
+    """Sites that were online when the last round began."""
+
+
 class Rounds:
-    """One run over ``grid``.
+    """One run over ``grid``; one that was stopped or died goes on where its last published round ended.
 
     Parameters
     ----------
@@ -89,6 +104,7 @@ class Rounds:
         self._models = models
         self._journal = journal
         self._rule = rule_from(settings.rule)
+        self._checkpoints = Checkpoints(journal.run, models, run, settings.rule.name)
         self._clock = clock
         self._superlink = superlink
 
@@ -101,33 +117,67 @@ class Rounds:
             Too few sites came, or a round stayed below its quorum three times in a row.
         """
         settings = self._settings
+        past = _past(JournalReader(self._journal.run))
+        checkpoint = self._checkpoints.last(settings.architecture)
+        done = checkpoint.round if checkpoint is not None else 0
+        again = past.began or checkpoint is not None
         self._journal.write(
-            "started",
+            "resumed" if again else "started",
             run=self._run,
+            **({"round": done + 1} if again else {}),
             rounds=settings.rounds,
             rule=settings.rule.name,
             quorum=settings.quorum,
             enrolled=sorted(self._enrolled.values()),
         )
-        weights = weights_of(build(settings.architecture, settings.seed))
+        self._check_enrolled()
+        if checkpoint is None:
+            weights = weights_of(build(settings.architecture, settings.seed))
+        else:
+            weights = self._restored(checkpoint, past)
+        expected, tries = past.there, past.tries if past.told == done else 0
+        for round_ in range(done + 1, settings.rounds + 1):
+            weights = self._round_until_quorum(round_, weights, expected, tries)
+            expected, tries = frozenset(), 0
+        self._journal.write("finished", run=self._run, rounds=settings.rounds)
+        return weights
+
+    def _check_enrolled(self) -> None:
+        settings = self._settings
         if len(self._enrolled) < self._rule.fewest_sites:
             raise FederationError(
                 f"the rule {settings.rule.name}, as it was set, needs updates of at least "
                 f"{self._rule.fewest_sites} sites in a round but only {len(self._enrolled)} are enrolled "
-                f"({', '.join(sorted(self._enrolled.values())) or 'none'}). Enrol more (mien server enrol), "
-                "or choose another --rule."
+                f"({', '.join(sorted(self._enrolled.values())) or 'none'}). Let more in (mien server "
+                "invite), or choose another --rule."
             )
         if len(self._enrolled) < settings.quorum:
             raise FederationError(
                 f"the quorum is {settings.quorum} but only {len(self._enrolled)} sites are enrolled. "
-                "Enrol more (mien server enrol), or give a smaller --quorum."
+                "Let more in (mien server invite), or give a smaller --quorum."
             )
-        for round_ in range(1, settings.rounds + 1):
-            weights = self._round_until_quorum(round_, weights)
-        self._journal.write("finished", run=self._run, rounds=settings.rounds)
-        return weights
 
-    def _round_until_quorum(self, round_: int, weights: Weights) -> Weights:
+    def _restored(self, checkpoint: Checkpoint, past: _Past) -> Weights:
+        """The weights to go on from; what was left undone when the process died is done."""
+        self._rule.restore(checkpoint.memory)
+        mend_latest(self._models, self._run, checkpoint.round)
+        if past.told < checkpoint.round:
+            self._journal.add(checkpoint.event)
+        self._checkpoints.forget_before(checkpoint.round)
+        return checkpoint.weights
+
+    def _round_until_quorum(
+        self, round_: int, weights: Weights, expected: frozenset[str], tries: int
+    ) -> Weights:
+        """New weights, after as many attempts as it takes.
+
+        Parameters
+        ----------
+        expected : sites to wait for, because they were there before the run was interrupted: with others the
+            round would have another result.
+        tries : attempts at this round before the run was interrupted; which sites are asked depends on it.
+        """
+        expected &= frozenset(self._enrolled.values())
         reasons: dict[str, str] = {}
         for attempt in range(1, ATTEMPTS + 1):
             sites = wait_for_sites(
@@ -136,9 +186,14 @@ class Rounds:
                 self._settings.quorum,
                 self._settings.wait_s,
                 lambda names: self._journal.write(
-                    "waiting", round=round_, online=names, quorum=self._settings.quorum
+                    "waiting",
+                    round=round_,
+                    online=names,
+                    quorum=self._settings.quorum,
+                    missing=sorted(expected - set(names)),
                 ),
                 self._clock,
+                expected if attempt == 1 else frozenset(),
             )
             if len(sites) < self._settings.quorum:
                 raise FederationError(
@@ -147,8 +202,17 @@ class Rounds:
                     f"{', '.join(sorted(sites.values())) or 'none'}). "
                     "Are the agents running (mien agent join), and can they reach this server?"
                 )
+            asked = sampled(sites, self._settings, round_, tries + attempt)
+            self._journal.write(
+                "round_started",
+                round=round_,
+                rounds=self._settings.rounds,
+                attempt=attempt,
+                online=sorted(sites.values()),
+                asked=sorted(asked.values()),
+            )
             started = self._clock.monotonic()
-            training = self._train(round_, weights, sites)
+            training = self._train(round_, weights, asked)
             if len(training.updates) >= self._settings.quorum:
                 return self._finish_round(round_, weights, training, sites, started)
             reasons = training.failed
@@ -186,12 +250,12 @@ class Rounds:
                 Contribution(site=update.site, frames=update.report.frames) for update in training.updates
             ),
             ccc=ccc,
+            worst_site=worst_site(evaluation.reports),
             weights_bytes=0,
             versions=versions(),
             sha256="0" * 64,
         )
-        path = publish_round(self._models, new, card)
-        self._journal.write(
+        event = new_event(
             "round",
             round=round_,
             rounds=self._settings.rounds,
@@ -206,9 +270,17 @@ class Rounds:
             ccc={target: found.model_dump() for target, found in ccc.items()},
             bytes_up=training.bytes_up + evaluation.bytes_up,
             bytes_down=training.bytes_down + evaluation.bytes_down,
-            model=path,
+            model=round_folder(self._models, self._run, round_),
         )
+        self._keep(new, card, event)
         return new
+
+    def _keep(self, weights: Weights, card: ModelCard, event: Event) -> None:
+        """End a round, in the order that :mod:`mien_server.run_checkpoint` explains."""
+        self._checkpoints.save(card.round, weights, self._rule.state(), event)
+        publish_round(self._models, weights, card)
+        self._journal.add(event)
+        self._checkpoints.forget_before(card.round)
 
     def _train(self, round_: int, weights: Weights, sites: Mapping[int, str]) -> _Training:
         answers, bytes_down = self._ask("train", round_, weights, sites, self._settings.quorum)
@@ -265,6 +337,21 @@ class Rounds:
             self._superlink,
         )
         return answers, _size(content) * len(sites)
+
+
+def _past(journal: JournalReader) -> _Past:
+    began, told, tries, there = False, 0, 0, frozenset[str]()
+    for event in journal.new():
+        match event["event"]:
+            case "started" | "resumed":
+                began = True
+            case "round_started":
+                there = frozenset(event["online"])
+            case "round_failed":
+                tries += 1
+            case "round":
+                told, tries = event["round"], 0
+    return _Past(began, told, tries, there)
 
 
 def _loss(updates: Sequence[Update]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +12,14 @@ from types import FrameType
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from mien_common.errors import FederationError, MienError, SettingsError
+from mien_common.errors import FederationError, MienError
 from mien_server.control import quicken_grid
 from mien_server.enrolment import read_sites
-from mien_server.folder import SERVER_DIR_VARIABLE, open_folder
+from mien_server.folder import SERVER_DIR_VARIABLE, ServerFolder, open_folder
 from mien_server.journal import Journal
 from mien_server.rounds import Rounds
-from mien_server.run_settings import read_run
+from mien_server.run_queue import read_ticket, runs_locked, stop_asked
+from mien_server.run_settings import read_run, run_folder
 from mien_server.superlink import running_superlink
 
 LOG_FILE = "server_app.log"
@@ -26,8 +28,25 @@ app = ServerApp()
 log = logging.getLogger("mien_server")
 
 
-class _StoppedBySignal(BaseException):
+class _Stopped(BaseException):
     """Somebody stopped the run, or the server."""
+
+
+class _StoppableClock:
+    """Real time; nobody sleeps on in a run that was told to stop."""
+
+    def __init__(self, folder: ServerFolder, run: str) -> None:
+        self._folder, self._run = folder, run
+
+    def monotonic(self) -> float:
+        """Seconds since some moment."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float, /) -> None:
+        """Let time pass."""
+        if stop_asked(self._folder, self._run):
+            raise _Stopped
+        time.sleep(seconds)
 
 
 @app.main()
@@ -35,12 +54,9 @@ def main(grid: Grid, context: Context) -> None:
     """Conduct the run named in ``context.run_config``; its outcome is the journal's last event."""
     folder = open_folder(Path(os.environ[SERVER_DIR_VARIABLE]))
     name = str(context.run_config["run"])
-    # The name came over the control API; it must not lead out of the folder.
-    if not name or Path(name).name != name or name.startswith("."):
-        raise SettingsError(f"{name!r} is not the name of a run")
-    run = folder.runs / name
+    run = run_folder(folder, name)  # the name came over the control API: it must not lead out of the folder
     settings = read_run(run)
-    journal = Journal(run)
+    journal = _take_up(folder, run, context.run_id)
     _log_to(run / LOG_FILE)
     quicken_grid()
     came: list[int] = []
@@ -49,14 +65,17 @@ def main(grid: Grid, context: Context) -> None:
             enrolled = {site.node_id: site.name for site in read_sites(folder) if site.node_id is not None}
             Rounds(
                 *(grid, enrolled, settings, name, folder.models, journal),
+                clock=_StoppableClock(folder, name),
                 superlink=lambda: running_superlink(folder),
             ).conduct()
-    except _StoppedBySignal:
-        journal.write("stopped", run=name)
-        log.warning("event=run_stopped run=%s signal=%d", name, came[0])
+    except _Stopped:
+        signalled = f"its server ended, or it was told to by a signal ({came[0]})" if came else ""
+        reason = "its operator stopped it" if stop_asked(folder, name) else signalled
+        journal.write("stopped", run=name, reason=reason)
+        log.warning("event=run_stopped run=%s reason=%s", name, reason)
     except MienError as error:
-        journal.write("failed", run=name, error=str(error))
         log.error("event=run_failed run=%s error=%s", name, error)
+        journal.write("failed", run=name, error=str(error))
         raise
     except Exception as error:
         log.exception("event=run_failed run=%s", name)
@@ -69,6 +88,22 @@ def main(grid: Grid, context: Context) -> None:
         signal.raise_signal(came[0])  # now for Flower, which says goodbye to the SuperLink and exits
 
 
+def _take_up(folder: ServerFolder, run: Path, flower_run: int) -> Journal:
+    """The journal of the run, which is ours from here on.
+
+    Raises
+    ------
+    FederationError
+        The run is not, or no longer, what this process was started for: a SuperLink that was killed may
+        start a process for a run that has been given to another one since.
+    """
+    with runs_locked(folder):
+        ticket = read_ticket(folder, run.name)
+        if ticket is None or ticket.flower_run != flower_run:
+            raise FederationError(f"the run {run.name} is not Flower's run {flower_run}, or no longer")
+        return Journal(run)
+
+
 @contextmanager
 def _signals_raise(came: list[int]) -> Iterator[None]:
     """Turn the first SIGINT or SIGTERM into an exception, so that the journal gets its last line.
@@ -79,7 +114,7 @@ def _signals_raise(came: list[int]) -> Iterator[None]:
     def stop(number: int, _: FrameType | None) -> None:
         if not came:
             came.append(number)
-            raise _StoppedBySignal
+            raise _Stopped
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

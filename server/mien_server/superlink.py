@@ -1,7 +1,8 @@
-"""The server itself: stock ``flower-superlink`` and ``flower-superexec``, kept running.
+"""The server itself: stock ``flower-superlink`` and ``flower-superexec``, our two listeners, kept running.
 
 The SuperLink keeps its state in a file and runs no app code, so killing it loses nothing: the agents
-and the ServerApp connect again when it is back. The SuperExec starts our ServerApp for every run.
+and the ServerApp connect again when it is back. The SuperExec starts our ServerApp for every run; which run's
+turn it is, the dispatcher says.
 """
 
 import datetime as dt
@@ -11,7 +12,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,17 +23,23 @@ from typing import Final
 from mien_common.errors import FederationError, MienError
 from mien_common.files import make_folder, write_atomic
 from mien_common.flower_environment import QUIET_FLOWER
-from mien_server.certificates import check_certificates
+from mien_server.certificates import check_certificates, warn_of_ends
 from mien_server.control import Control
 from mien_server.enrolment import register
 from mien_server.folder import LOOPBACK, SERVER_DIR_VARIABLE, ServerFolder, locked_for_up, remove_drafts
-from mien_server.health import check_health
+from mien_server.health import check_door, check_health, check_releases
+from mien_server.ports import check_port
 from mien_server.processes import Child, Command
+from mien_server.run_dispatch import Dispatcher
+from mien_server.run_queue import runs_locked
 
 READY_PATIENCE_S: Final = 90.0
 POLL_S: Final = 0.1
 STOP_PATIENCE_S: Final = 2.5
-"""For each of the two processes; both keep on disk what matters, so a kill costs nothing."""
+"""For each of the processes; they keep on disk what matters, so a kill costs nothing."""
+
+WARN_EVERY_S: Final = 24 * 3600.0
+"""How often the log says again that a certificate ends soon."""
 
 PIDS_FILE: Final = "pids.json"
 
@@ -45,7 +51,7 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
 
     Parameters
     ----------
-    ready : called once, when agents can connect.
+    ready : called once, when agents can connect and every port answers.
 
     Raises
     ------
@@ -57,9 +63,15 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
     check_certificates(folder.tls, dt.datetime.now(dt.UTC))
     with locked_for_up(folder), _stop_signals() as stopped:
         check_ports(folder)
-        for draft in remove_drafts(folder):
-            log.warning("event=draft_removed path=%s", draft)
+        with runs_locked(folder):
+            for draft in remove_drafts(folder):
+                log.warning("event=draft_removed path=%s", draft)
         children = [Child(superlink_command(folder)), Child(superexec_command(folder))]
+        if folder.settings.enrol_port:
+            children.append(Child(door_command(folder)))
+        if folder.settings.releases_port:
+            children.append(Child(releases_command(folder)))
+        dispatcher, warned = Dispatcher(folder), time.monotonic()
         try:
             for child in children:
                 child.start()
@@ -68,11 +80,16 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
             if not stopped():
                 with Control(folder) as control:
                     register(folder, control)
+                dispatcher.look()  # of runs that an earlier server left
                 ready()
             while not stopped():
                 started = [child.watch() for child in children]
                 if any(started):
                     _record_pids(folder, children)
+                dispatcher.look()
+                if time.monotonic() - warned > WARN_EVERY_S:
+                    warn_of_ends(folder.tls, dt.datetime.now(dt.UTC))
+                    warned = time.monotonic()
                 time.sleep(POLL_S)
         finally:
             # The SuperExec first: a ServerApp that is going on can then still say goodbye.
@@ -83,25 +100,14 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
 
 
 def check_ports(folder: ServerFolder) -> None:
-    """Raise FederationError when one of our ports is taken.
-
-    gRPC would share a taken port with its holder, silently, so this is asked before it starts.
-    """
+    """Raise FederationError when one of our ports is taken."""
     settings = folder.settings
-    for name, address, port in (
-        ("port", settings.listen, settings.port),
-        ("control_port", LOOPBACK, settings.control_port),
-    ):
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address, port))
-            except OSError as error:
-                raise FederationError(
-                    f"cannot listen on {address} port {port}: {error.strerror}. Stop what uses it, or set "
-                    f"another {name} in {folder.path / 'server.toml'}."
-                ) from error
+    check_port(folder, "port", settings.listen, settings.port)
+    check_port(folder, "control_port", LOOPBACK, settings.control_port)
+    if settings.enrol_port:
+        check_port(folder, "enrol_port", settings.listen, settings.enrol_port)
+    if settings.releases_port:
+        check_port(folder, "releases_port", settings.listen, settings.releases_port)
 
 
 def superlink_command(folder: ServerFolder) -> Command:
@@ -139,6 +145,26 @@ def superexec_command(folder: ServerFolder) -> Command:
         ],
         _environment(folder),
         folder.logs / "superexec.log",
+    )
+
+
+def door_command(folder: ServerFolder) -> Command:
+    """The enrolment door, in a process of its own."""
+    return Command(
+        "door",
+        [sys.executable, "-m", "mien_server.web.door", str(folder.path)],
+        _environment(folder),
+        folder.logs / "door.log",
+    )
+
+
+def releases_command(folder: ServerFolder) -> Command:
+    """Our listener that hands out releases."""
+    return Command(
+        "releases",
+        [*(sys.executable, "-m", "mien_common"), *("server", "releases", "serve", "--dir", str(folder.path))],
+        _environment(folder),
+        folder.logs / "releases.log",
     )
 
 
@@ -184,6 +210,8 @@ def _wait_until_ready(folder: ServerFolder, children: list[Child], stopped: Call
                 raise child.failure()
         try:
             check_health(folder)
+            check_door(folder)
+            check_releases(folder)
         except MienError as error:
             if time.monotonic() > deadline:
                 raise FederationError(

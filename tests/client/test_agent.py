@@ -14,7 +14,7 @@ from mien_client import agent, fleet
 from mien_client.fleet import Fleet, Order, OrderDamagedError, RunEndedError, keep_order, kept_order
 from mien_client.outbox import Outbox, Parcel
 from mien_client.sessions import Session, write_session
-from mien_client.site import Site
+from mien_client.site import Site, only_agent
 from mien_client.tls import ServerUnreachableError
 from mien_common.architecture import Architecture
 from mien_common.errors import SettingsError, StorageError
@@ -173,10 +173,10 @@ def test_what_cannot_be_recorded_is_not_sent(rated_site: Site, order_of: Callabl
 
 
 def test_one_agent_per_folder(site: Site) -> None:
-    first = agent._only_agent(site)
-    with first, pytest.raises(SettingsError, match="another agent is running"), agent._only_agent(site):
+    first = only_agent(site)
+    with first, pytest.raises(SettingsError, match="another agent is running"), only_agent(site):
         pytest.fail("two agents hold one folder")
-    with agent._only_agent(site):  # the first is gone, so another may come
+    with only_agent(site):  # the first is gone, so another may come
         pass
 
 

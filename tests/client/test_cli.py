@@ -69,7 +69,11 @@ OPTIONS = {
     "plot": ("--model", "--site", "--out", "--json"),
     "status": ("--site", "--json"),
     "watch": ("--site", "--model", "--participant", "--raw", "--rate-hz", "--seconds", "--json"),
-    "join": ("--site", "MIEN_SITE_DIR"),
+    "join": ("CODE", "--site", "MIEN_SITE_DIR", "--lag-s", "--device", "--new-key", "--enrol-only"),
+    "request": ("--name", "--site", "--out"),
+    "accept": ("BUNDLE", "--site", "--authority", "--lag-s", "--device"),
+    "rotate-key": ("--site",),
+    "doctor": ("--site", "--json"),
     "predict": ("--model", "--site", "--ratings", "--out", "--json"),
 }
 

@@ -62,6 +62,12 @@ def test_come_back_from_disk_unchanged() -> None:
     assert same(from_safetensors(to_safetensors(WEIGHTS), SMALL), WEIGHTS)
 
 
+def test_weights_from_a_file_are_in_the_order_in_which_they_are_sent() -> None:
+    """The wire has one flat vector: in another order its numbers would land in other places."""
+    found = from_safetensors(to_safetensors(WEIGHTS), SMALL)
+    assert same(from_record(to_record(found), SMALL), WEIGHTS)
+
+
 def test_come_back_from_a_network_unchanged() -> None:
     assert same(weights_of(network_from(WEIGHTS, SMALL)), WEIGHTS)
 

@@ -15,7 +15,7 @@ import pytest
 from mien_common.errors import FederationError
 from mien_common.published import read_published
 from mien_lab.federation import Federation
-from mien_lab.mien_command import mien
+from mien_lab.mien_command import mien, run_mien
 
 Make = Callable[[int], Federation]
 
@@ -46,6 +46,9 @@ def test_a_run_publishes_every_round_and_repeats_exactly(make_federation: Make) 
         federation.up()
         federation.join(sites)
         first, second = (rounds_of(list(federation.run("--rounds", 3, "--seed", 5))) for _ in range(2))
+        run_mien("server", "promote", "latest", "--dir", federation.server)
+        where = f"https://127.0.0.1:{federation.releases_port}"
+        run_mien("agent", "fetch", "--site", federation.site("lab-2"), "--from", where)
     assert [event["round"] for event in first] == [1, 2, 3]
     assert all(event["sites"]["answered"] == sites for event in first + second)
     assert all(event["bytes_up"] > 180_000 * 3 for event in first), "three updates of 45,442 float32 numbers"
@@ -57,6 +60,13 @@ def test_a_run_publishes_every_round_and_repeats_exactly(make_federation: Make) 
     newest, weights = read_published(federation.site("lab-1") / "models" / "newest")
     assert (newest.run, newest.round) == (models[1][0].run, 3), "each site can watch with the newest model"
     assert all(np.array_equal(weights[name], models[1][1][name]) for name in models[1][1])
+    released, weights = read_published(federation.site("lab-2") / "releases" / "current")
+    assert released.sha256 == models[1][0].sha256, "a site fetched what was promoted, from the server of `up`"
+    assert released.release is not None
+    assert (released.release.version, released.release.training["seed"]) == ("1.0.0", 5)
+    assert set(released.worst_site) == {
+        target for target, found in released.ccc.items() if found.pooled == found.pooled
+    }
     receipts = (federation.site("lab-1") / "receipts.jsonl").read_text().splitlines()
     kinds = [json.loads(line)["kind"] for line in receipts]
     assert kinds == ["update", "evaluation"] * 6, "what left is on record, and nothing else left"
@@ -168,6 +178,6 @@ def test_nothing_is_left_when_the_server_is_killed(make_federation: Make) -> Non
     federation.up()
     pid = federation.pid("server")
     children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()
-    assert len(children) == 2, "SuperLink and SuperExec"
+    assert len(children) == 4, "SuperLink, SuperExec, enrolment and releases"
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not any(group_lives(int(child)) for child in children), "the server's children end")

@@ -2,6 +2,8 @@
 
 import datetime as dt
 import socket
+from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -9,24 +11,48 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from mien_server.certificates import issue_server_certificate, make_authority
 from mien_server.folder import ServerFolder, ServerSettings, create_folder, save_settings
+from mien_server.journal import Event, new_event
+from mien_server.run_settings import RunSettings
 
 LOOPBACK = "127.0.0.1"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> ServerFolder:
-    """A complete server folder on two free loopback ports."""
-    with socket.socket() as one, socket.socket() as other:
-        one.bind((LOOPBACK, 0))
-        other.bind((LOOPBACK, 0))
-        ports = one.getsockname()[1], other.getsockname()[1]
-    settings = ServerSettings(listen=LOOPBACK, port=ports[0], control_port=ports[1])
+    """A complete server folder on free loopback ports."""
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(4)]
+        for probe in probes:
+            probe.bind((LOOPBACK, 0))
+        ports = [int(probe.getsockname()[1]) for probe in probes]
+    names = ("port", "control_port", "enrol_port", "releases_port")
+    settings = ServerSettings.model_validate({"listen": LOOPBACK, **dict(zip(names, ports, strict=True))})
     made = create_folder(tmp_path / "server", settings)
     now = dt.datetime.now(dt.UTC)
     make_authority(made.tls, now)
     issue_server_certificate(made.tls, [], [], 30, now)
     save_settings(made)
     return made
+
+
+@pytest.fixture
+def submitted(monkeypatch: pytest.MonkeyPatch) -> list[RunSettings]:
+    """Settings of the runs that ``mien server run`` would start, were there a server."""
+    runs: list[RunSettings] = []
+
+    def submit(_: ServerFolder, settings: RunSettings, *_times: object) -> str:
+        runs.append(settings)
+        return "r"
+
+    def conduct(_: ServerFolder, run: str) -> Generator[Event]:
+        yield new_event("started", run=run, rounds=1, rule=runs[-1].rule.name, enrolled=["lab-1"])
+        yield new_event("round_started", round=1)
+
+    monkeypatch.setattr("mien_server.run_queue.submit", submit)
+    monkeypatch.setattr("mien_server.run_start.check_ready", lambda *_: None)
+    monkeypatch.setattr("mien_server.run_watch.conduct", conduct)
+    monkeypatch.setattr("mien_server.logs.interrupt_on_signals", lambda: None)
+    return runs
 
 
 @pytest.fixture(autouse=True)

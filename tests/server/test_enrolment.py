@@ -1,5 +1,7 @@
 """Enrolment: who may join, and everything that is no site's public key is refused."""
 
+import datetime as dt
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from mien_common.errors import MienError, SettingsError, TrustError
 from mien_server.control import Control
-from mien_server.enrolment import enrol, public_key_pem, read_sites, register
+from mien_server.enrolment import enrol, public_key_pem, read_sites, register, revoke
 from mien_server.folder import ServerFolder
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
@@ -34,6 +36,9 @@ class FakeControl(Control):
         assert public_key_pem not in self.known, "Flower refuses a key twice"
         self.known[public_key_pem] = 100 + len(self.known)
         return self.known[public_key_pem]
+
+    def unregister_site(self, node_id: int) -> None:
+        self.known = {key: node for key, node in self.known.items() if node != node_id}
 
 
 def test_an_enrolled_site_is_kept(folder: ServerFolder, tmp_path: Path) -> None:
@@ -146,3 +151,44 @@ def test_a_site_is_enrolled_under_the_name_it_calls_itself(folder: ServerFolder,
     with pytest.raises(SettingsError, match="calls itself 'lab-3', not 'lab-1'"):
         enrol(folder, file, "lab-1")
     assert enrol(folder, file, "lab-3").name == "lab-3"
+
+
+def test_a_revoked_key_is_taken_off_and_a_stranger_is_left(folder: ServerFolder, tmp_path: Path) -> None:
+    """Flower refuses a key for good once it was taken off, so that is done to keys that were refused only."""
+    for name in ("lab-1", "lab-2"):
+        enrol(folder, public_key_file(tmp_path / f"{name}.pub"), name)
+    control = FakeControl()
+    register(folder, control)
+    control.known[b"another"] = 7
+    revoke(folder, "lab-1", dt.datetime.now(dt.UTC))
+    assert [site.name for site in read_sites(folder)] == ["lab-2"]
+    assert register(folder, control) == []
+    assert control.known == {
+        public_key_pem(read_sites(folder)[0]): read_sites(folder)[0].node_id,
+        b"another": 7,
+    }
+
+
+def test_a_name_is_free_again_after_its_site_was_revoked(folder: ServerFolder, tmp_path: Path) -> None:
+    first = enrol(folder, public_key_file(tmp_path / "a.pub"), "lab-1")
+    revoke(folder, "lab-1", dt.datetime.now(dt.UTC))
+    with pytest.raises(TrustError, match="was revoked"):
+        enrol(folder, tmp_path / "a.pub", "lab-1")
+    second = enrol(folder, public_key_file(tmp_path / "b.pub"), "lab-1")
+    assert read_sites(folder) == (second,)
+    assert second.public_key != first.public_key
+
+
+def test_nobody_of_that_name_to_revoke(folder: ServerFolder) -> None:
+    with pytest.raises(SettingsError, match="mien server sites"):
+        revoke(folder, "lab-1", dt.datetime.now(dt.UTC))
+
+
+def test_a_list_of_an_older_version_is_read(folder: ServerFolder, tmp_path: Path) -> None:
+    site = enrol(folder, public_key_file(tmp_path / "a.pub"), "lab-1")
+    old = {"name": "lab-1", "public_key": site.public_key, "fingerprint": site.fingerprint, "node_id": 5}
+    folder.sites_file.write_text(json.dumps({"sites": [old]}))
+    (read,) = read_sites(folder)
+    assert (read.node_id, read.key_since, read.revoked) == (5, None, None)
+    enrol(folder, public_key_file(tmp_path / "b.pub"), "lab-2")
+    assert len(read_sites(folder)) == 2

@@ -34,6 +34,13 @@ def test_settings_survive_the_file(tmp_path: Path) -> None:
         {"port": 0},
         {"port": 70000},
         {"port": 7000, "control_port": 7000},
+        {"port": 7000, "enrol_port": 7000},
+        {"control_port": 7000, "enrol_port": 7000},
+        {"enrol_port": -1},
+        {"port": 7000, "releases_port": 7000},
+        {"control_port": 7000, "releases_port": 7000},
+        {"enrol_port": 7000, "releases_port": 7000},
+        {"releases_port": -1},
         {"listen": "everywhere"},
         {"ips": ["300.1.1.1"]},
         {"hosts": ["a name"]},
@@ -45,6 +52,15 @@ def test_settings_that_cannot_be_are_refused(values: dict[str, object]) -> None:
         parse_settings(values, "server.toml")
 
 
+def test_a_folder_from_before_there_were_releases_opens_with_the_usual_port(folder: ServerFolder) -> None:
+    file = folder.path / "server.toml"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(line for line in lines if not line.startswith("releases_port")))
+
+    assert open_folder(folder.path).settings.releases_port == 9095
+    assert parse_settings({"port": 9095, "control_port": 9096}, "old").releases_port == 9097
+
+
 @pytest.mark.parametrize("content", ["port = ", "port = 0", b"\xff\xfe"])
 def test_a_damaged_settings_file_is_named(folder: ServerFolder, content: str | bytes) -> None:
     file = folder.path / "server.toml"
@@ -52,6 +68,14 @@ def test_a_damaged_settings_file_is_named(folder: ServerFolder, content: str | b
 
     with pytest.raises(SettingsError, match=r"server\.toml"):
         open_folder(folder.path)
+
+
+def test_a_folder_of_before_there_was_an_enrolment_port_gets_the_usual_one(folder: ServerFolder) -> None:
+    file = folder.path / "server.toml"
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("enrol_port")]
+    file.write_text("\n".join(lines))
+
+    assert open_folder(folder.path).settings.enrol_port == 9094
 
 
 def test_another_folder_is_no_server_folder(tmp_path: Path) -> None:

@@ -46,18 +46,13 @@ sys.stdin.read()
 
 def test_a_writer_that_was_killed_is_noticed(tmp_path: Path) -> None:
     reader = JournalReader(tmp_path)
-    assert not reader.abandoned()
+    assert not reader.is_written()
     with subprocess.Popen(
         [sys.executable, "-c", WRITE, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"written\n"
-        assert not reader.abandoned()
+        assert reader.is_written()
         writer.kill()
-    assert reader.abandoned()
+    assert not reader.is_written()
     assert [event["event"] for event in reader.new()] == ["started"]
-
-
-def test_a_journal_just_made_is_not_abandoned_before_its_writer_holds_the_lock(tmp_path: Path) -> None:
-    (tmp_path / "rounds.jsonl").touch()
-    assert not JournalReader(tmp_path).abandoned()

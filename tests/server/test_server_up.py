@@ -1,10 +1,12 @@
 """The real server on loopback: Flower's processes, the commands an operator types, and how it all ends."""
 
 import datetime as dt
+import http.client
 import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -90,6 +92,20 @@ def server(folder: ServerFolder) -> Iterator[Server]:
             process.kill()
 
 
+def answers(folder: ServerFolder, trust: ssl.SSLContext) -> int | None:
+    """The status with which releases are answered; None while nobody answers."""
+    connection = http.client.HTTPSConnection(
+        "localhost", folder.settings.releases_port, timeout=PATIENCE_S, context=trust
+    )
+    try:
+        connection.request("GET", "/releases/index.json")
+        return connection.getresponse().status
+    except ConnectionRefusedError:
+        return None
+    finally:
+        connection.close()
+
+
 def public_key(path: Path) -> Path:
     key = ec.generate_private_key(ec.SECP384R1()).public_key()
     path.write_bytes(key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH))
@@ -108,6 +124,10 @@ def test_an_operators_day(server: Server, tmp_path: Path) -> None:
     (site,) = read_sites(folder)
     with Control(folder) as control:
         assert control.node_ids() == {public_key_pem(site): site.node_id}
+
+    # Releases are asked for over HTTPS, by whoever trusts the server's authority; there is none yet.
+    trust = ssl.create_default_context(cafile=str(folder.ca_certificate))
+    assert answers(folder, trust) == 404, "ready, and nobody hands out releases"
 
     second = command("server", "up", *where)
     assert (second.returncode, second.stdout) == (1, "")
@@ -131,10 +151,16 @@ def test_an_operators_day(server: Server, tmp_path: Path) -> None:
         assert waiting.wait(PATIENCE_S) == 130
     newest = sorted(folder.runs.iterdir())[-1] / "rounds.jsonl"
     wait_for(lambda: '"stopped"' in newest.read_text(), "the ServerApp goes on")
-    # A SuperLink that was killed comes back with all it knew.
-    before = server.pids()["superlink"]
-    os.kill(before, signal.SIGKILL)
-    wait_for(lambda: server.pids().get("superlink", before) != before, "the SuperLink was not started again")
+    # Whatever is killed comes back, the SuperLink with all it knew.
+    before = server.pids()
+    children = set(before) - {"up"}
+    assert children == {"superlink", "superexec", "door", "releases"}
+    for name in children:
+        os.kill(before[name], signal.SIGKILL)
+    wait_for(
+        lambda: all(server.pids().get(name, before[name]) != before[name] for name in children),
+        "not all were started again",
+    )
     wait_for(lambda: command("server", "health", *where).returncode == 0, "it does not answer again")
     with Control(folder) as control:
         assert site.node_id in control.node_ids().values()

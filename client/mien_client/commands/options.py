@@ -12,6 +12,16 @@ SiteOption = Annotated[
     Path,
     typer.Option("--site", envvar="MIEN_SITE_DIR", help="The site's folder, made by `mien agent init`."),
 ]
+LagOption = Annotated[
+    float | None,
+    typer.Option(
+        help="For a new site: how far ratings trail the face, seconds (1 to 6 is usual).", show_default="2"
+    ),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(help="For a new site: where to train, auto, cpu or cuda.", show_default="auto"),
+]
 ParticipantOption = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Whose face it is, to use their calibration; no real names."),

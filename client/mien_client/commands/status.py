@@ -24,6 +24,8 @@ def status(site: SiteOption = Path(), as_json: JsonOption = False) -> None:
     else:
         for label, text in _lines(found):
             print(f"{label:<14}{text}")
+        for ending in found.ending:
+            print(f"{'WARNING':<14}{ending}")
         for problem in found.problems:
             print(f"BROKEN        {problem}")
     if found.problems:

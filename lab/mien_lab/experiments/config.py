@@ -20,12 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import PydanticCustomError
 
 from mien_common.architecture import Architecture
+from mien_common.config_problems import first_problem
 from mien_common.errors import InputError, SettingsError
 from mien_common.files import read_bounded
 from mien_common.messages import TrainingSettings
 from mien_server.rules.settings import RuleSettings
-
-from .config_problems import first_problem
 
 LIMIT_BYTES: Final = 256 * 1024
 """Largest configuration that is read."""

@@ -16,21 +16,11 @@ def enrol(
     folder: Dir = Path(),
 ) -> None:
     """Let a site join: from now on the holder of this key, and nobody else, is that site."""
-    from mien_common.errors import FederationError
-    from mien_server.control import Control
     from mien_server.enrolment import enrol as enrol_site
-    from mien_server.enrolment import register
     from mien_server.folder import open_folder
-    from mien_server.health import check_health
+    from mien_server.registration import register_now
 
     opened = open_folder(folder)
     site = enrol_site(opened, public_key, name)
-    try:
-        check_health(opened)
-    except FederationError:
-        when = "it can join once the server is up"
-    else:
-        with Control(opened) as control:
-            register(opened, control)
-        when = "it can join now"
+    when = "it can join now" if register_now(opened) else "it can join once the server is up"
     print(f"enrolled {site.name} {site.fingerprint}; {when}")

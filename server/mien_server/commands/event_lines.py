@@ -1,14 +1,27 @@
 """A run's events in words for the person who watches it."""
 
+import datetime as dt
+
 from mien_server.journal import Event
 
 
 def line_of(event: Event) -> str:
-    """One event for a person."""
+    """One event for a person; empty for those that only machines want."""
     kind = event["event"]
     if kind == "started":
         enrolled = ", ".join(event["enrolled"])
         return f"run {event['run']}: {event['rounds']} rounds, rule {event['rule']}, enrolled: {enrolled}"
+    if kind == "resumed":
+        return f"run {event['run']} goes on with round {event['round']} of {event['rounds']}"
+    if kind == "queued":
+        behind = f"waits for {', '.join(event['behind'])}" if event["behind"] else ""
+        start = f"starts at {when(event['not_before'])}" if event["not_before"] else ""
+        return f"run {event['run']} " + " and ".join(filter(None, (start, behind)))
+    if kind == "round_started":
+        return ""
+    if kind == "waiting" and event.get("missing") and len(event["online"]) >= event["quorum"]:
+        missing = ", ".join(event["missing"])
+        return f"waiting for {missing}, there before the run was interrupted"
     if kind == "waiting":
         return f"waiting for {event['quorum']} sites; online: {', '.join(event['online']) or 'none'}"
     if kind == "round":
@@ -28,7 +41,13 @@ def line_of(event: Event) -> str:
             f"round {event['round']} stayed below its quorum of {event['quorum']} "
             f"(attempt {event['attempt']} of {event['attempts']}): {reasons}"
         )
-    return f"run {event['run']} {kind}"
+    why = event.get("error") or event.get("reason")
+    return f"run {event['run']} {kind}" + (f": {why}" if why else "")
+
+
+def when(moment: str) -> str:
+    """A time of the server's files, on this machine's clock."""
+    return f"{dt.datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M}"
 
 
 def number(value: float | None) -> str:

@@ -34,6 +34,16 @@ def init(
         int | None,
         typer.Option(help="Port for these commands, on 127.0.0.1 only.", show_default="9093"),
     ] = None,
+    enrol_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port where invited sites are enrolled; 0 for none, then only by file.", show_default="9094"
+        ),
+    ] = None,
+    releases_port: Annotated[
+        int | None,
+        typer.Option(help="Port that sites fetch releases from; 0 for none.", show_default="9095"),
+    ] = None,
     days: Annotated[
         int, typer.Option(min=1, max=3650, help="Days until the server certificate expires.")
     ] = 365,
@@ -49,8 +59,10 @@ def init(
     """Make a server folder: settings, a certificate authority, a server certificate."""
     import datetime as dt
 
+    from mien_common.release import KEY_FILE
     from mien_server.certificates import issue_server_certificate, make_authority
     from mien_server.folder import create_folder, open_folder, parse_settings, save_settings
+    from mien_server.release_key import release_key
 
     given: dict[str, object] = {
         "hosts": host,
@@ -58,6 +70,8 @@ def init(
         "listen": listen,
         "port": port,
         "control_port": control_port,
+        "enrol_port": enrol_port,
+        "releases_port": releases_port,
     }
     values = {name: value for name, value in given.items() if value is not None}
     now = dt.datetime.now(dt.UTC)
@@ -74,8 +88,12 @@ def init(
         settings = made.settings
         make_authority(made.tls, now)
     issue_server_certificate(made.tls, settings.hosts, settings.ips, days, now)
+    release_key(made.tls)
     save_settings(made)
     print(f"{'renewed' if renew else 'made'} {made.path}")
     if renew:
         print("start `mien server up` again to use the new certificate")
-    print(f"give every site {made.ca_certificate} and the address NAME:{settings.port}")
+    else:
+        print(f"for sites that are made by hand: {made.ca_certificate} and {made.tls / KEY_FILE}")
+        print(f"start it: mien server up --dir {made.path}")
+        print(f"then let a lab in: mien server invite --name lab-1 --dir {made.path}")

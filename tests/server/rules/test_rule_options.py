@@ -1,42 +1,25 @@
 """What an operator gives to ``mien server run`` is the rule that the run is started with."""
 
-from collections.abc import Generator
-
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
 from mien_server import cli
 from mien_server.folder import ServerFolder
-from mien_server.journal import Event
 from mien_server.rules.settings import RuleSettings
 from mien_server.run_settings import RunSettings
-
-
-@pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch) -> list[RunSettings]:
-    """Settings of the runs that were started."""
-    started: list[RunSettings] = []
-
-    def follow(_: ServerFolder, settings: RunSettings) -> Generator[Event, None, None]:
-        started.append(settings)
-        yield {"event": "started", "run": "r", "rounds": 1, "rule": settings.rule.name, "enrolled": ["lab-1"]}
-
-    monkeypatch.setattr("mien_server.run_watch.run_and_follow", follow)
-    monkeypatch.setattr("mien_server.logs.interrupt_on_signals", lambda: None)
-    return started
 
 
 def run(folder: ServerFolder, *options: str) -> Result:
     return CliRunner().invoke(cli.app, ["run", "--rounds", "1", "--dir", str(folder.path), *options])
 
 
-def test_fedavg_is_what_is_run_without_a_word(folder: ServerFolder, runs: list[RunSettings]) -> None:
+def test_fedavg_is_what_is_run_without_a_word(folder: ServerFolder, submitted: list[RunSettings]) -> None:
     found = run(folder)
 
     assert found.exit_code == 0
-    assert runs[0].rule == RuleSettings(name="fedavg")
-    assert runs[0].quorum == 1
+    assert submitted[0].rule == RuleSettings(name="fedavg")
+    assert submitted[0].quorum == 1
     assert found.stdout == "run r: 1 rounds, rule fedavg, enrolled: lab-1\n"
 
 
@@ -64,18 +47,18 @@ def test_fedavg_is_what_is_run_without_a_word(folder: ServerFolder, runs: list[R
     ],
 )
 def test_every_number_reaches_the_run(
-    folder: ServerFolder, runs: list[RunSettings], options: list[str], rule: RuleSettings
+    folder: ServerFolder, submitted: list[RunSettings], options: list[str], rule: RuleSettings
 ) -> None:
     found = run(folder, *options)
 
     assert found.exit_code == 0, found.output
-    assert runs[0].rule == rule
+    assert submitted[0].rule == rule
 
 
 def test_scaffold_is_refused_with_a_word_on_where_it_is(
-    folder: ServerFolder, runs: list[RunSettings]
+    folder: ServerFolder, submitted: list[RunSettings]
 ) -> None:
     found = run(folder, "--rule", "scaffold")
 
     assert "mien lab compare" in str(found.exception)
-    assert runs == []
+    assert submitted == []

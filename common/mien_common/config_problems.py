@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 Location = Sequence[int | str]
 
@@ -20,8 +21,7 @@ def first_problem(error: ValidationError, wanted: type[BaseModel]) -> str:
     A key that does not exist comes before one that is missing: the one may be the other, misspelt. A
     ``ValueError`` of a model's own validator is to read ``key: sentence``.
     """
-    problems = error.errors(include_url=False)
-    problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
+    problem = worst_of(error)
     where, message = key_of(problem["loc"]), problem["msg"]
     match problem["type"]:
         case "extra_forbidden":
@@ -37,6 +37,12 @@ def first_problem(error: ValidationError, wanted: type[BaseModel]) -> str:
             shown = repr(problem["input"])
             given = f", not {shown}" if len(shown) <= _LONGEST_SHOWN else ""
             return f"{where}: {should}{given}."
+
+
+def worst_of(error: ValidationError) -> ErrorDetails:
+    """The problem to tell first: a key that does not exist before all others."""
+    problems = error.errors(include_url=False)
+    return next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
 
 
 def key_of(location: Location) -> str:

@@ -1,0 +1,63 @@
+"""A run whose ServerApp is killed goes on to the same model; what waits behind it takes its turn."""
+
+import datetime as dt
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien_common.errors import FederationError
+from mien_common.published import read_published
+from mien_lab.federation import Federation
+from mien_lab.mien_command import run_mien
+from mien_server.folder import open_folder
+from mien_server.run_queue import submit
+from mien_server.run_record import list_runs
+from mien_server.run_settings import checked
+
+Make = Callable[[int], Federation]
+
+SETTINGS = ("--rounds", 3, "--seed", 5, "--quorum", 2, "--rule", "fedadam")
+
+
+def server_apps(federation: Federation) -> list[int]:
+    """Processes that conduct a run of this server."""
+    address = open_folder(federation.server).control_address
+    found = subprocess.run(["pgrep", "-f", f"serverapp.*{address}"], capture_output=True, text=True)
+    return [int(pid) for pid in found.stdout.split()]
+
+
+def test_a_run_whose_server_app_is_killed_goes_on_to_the_same_model(make_federation: Make) -> None:
+    federation = make_federation(2)
+    with federation:
+        federation.up()
+        federation.join(["lab-1", "lab-2"])
+        whole = [event for event in federation.run(*SETTINGS) if event["event"] == "round"]
+
+        events = federation.run(*SETTINGS)
+        while (event := next(events))["event"] != "round" or event["round"] != 1:
+            pass
+        folder = open_folder(federation.server)
+        behind = submit(folder, checked({"rounds": 1, "quorum": 2}), dt.datetime.now(dt.UTC))
+        (victim,) = server_apps(federation)
+        os.kill(victim, signal.SIGKILL)
+        with pytest.raises(FederationError, match=r"died: its ServerApp died.*mien server run --resume"):
+            list(events)
+        first, died, next_run = list_runs(folder)
+        assert (first.state, died.state, next_run.name) == ("finished", "died", behind)
+        assert next_run.state in ("waiting", "running"), "its turn comes although the run before it died"
+        assert died.rounds_done >= 1
+
+        rest = list(federation.run("--resume", died.name))
+        rounds = [event["round"] for event in rest if event["event"] == "round"]
+        assert rounds == list(range(died.rounds_done + 1, 4))
+        assert [record.state for record in list_runs(folder)] == ["finished"] * 3
+        shown = run_mien("server", "show", died.name, "--dir", federation.server)
+    assert "resumed  once" in shown
+    expected, found = (read_published(Path(run[-1]["model"]))[1] for run in (whole, rest[:-1]))
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-6)
