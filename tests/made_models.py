@@ -8,7 +8,7 @@ from mien_common.network import build
 from mien_common.published import Agreement, Contribution, ModelCard, SiteAgreement
 from mien_common.schema import AU_V1
 from mien_common.weights import weights_of
-from mien_server.registry import publish_round
+from mien_server.publishing.registry import publish_round
 
 RUN: Final = "2026-11-23-001"
 TINY: Final = Architecture(hidden_units=3, layers=1)

@@ -20,12 +20,12 @@ from mien_common.findings import Finding, fault, ok, warning
 from mien_common.validity import days_left, ends_soon, key_end
 from mien_common.versions import MIEN_VERSION
 from mien_server.certificates import check_certificates, ending_soon, read_certificate
-from mien_server.enrolment import pem_of, public_key_pem
 from mien_server.folder import LOOPBACK, ServerFolder
 from mien_server.health import check_door, check_health, check_releases
-from mien_server.invites import certificate_names
-from mien_server.release_key import PRIVATE_KEY_FILE
-from mien_server.roll import Roll, read_roll
+from mien_server.membership.enrolment import pem_of, public_key_pem
+from mien_server.membership.invites import certificate_names
+from mien_server.membership.roll import Roll, read_roll
+from mien_server.publishing.release_key import PRIVATE_KEY_FILE
 
 LITTLE_DISK_BYTES: Final = 2 * 1000**3
 NO_DISK_BYTES: Final = 200 * 1000**2

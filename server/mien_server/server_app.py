@@ -14,12 +14,12 @@ from flwr.serverapp import Grid, ServerApp
 
 from mien_common.errors import FederationError, MienError
 from mien_server.control import quicken_grid
-from mien_server.enrolment import read_sites
 from mien_server.folder import SERVER_DIR_VARIABLE, ServerFolder, open_folder
-from mien_server.journal import Journal
-from mien_server.rounds import Rounds
-from mien_server.run_queue import read_ticket, runs_locked, stop_asked
-from mien_server.run_settings import read_run, run_folder
+from mien_server.membership.enrolment import read_sites
+from mien_server.runs.journal import Journal
+from mien_server.runs.queue import read_ticket, runs_locked, stop_asked
+from mien_server.runs.rounds import Rounds
+from mien_server.runs.settings import read_run, run_folder
 from mien_server.superlink import running_superlink
 
 LOG_FILE = "server_app.log"

@@ -25,13 +25,13 @@ from mien_common.files import make_folder, write_atomic
 from mien_common.flower_environment import QUIET_FLOWER
 from mien_server.certificates import check_certificates, warn_of_ends
 from mien_server.control import Control
-from mien_server.enrolment import register
 from mien_server.folder import LOOPBACK, SERVER_DIR_VARIABLE, ServerFolder, locked_for_up, remove_drafts
 from mien_server.health import check_door, check_health, check_releases
+from mien_server.membership.enrolment import register
 from mien_server.ports import check_port
 from mien_server.processes import Child, Command
-from mien_server.run_dispatch import Dispatcher
-from mien_server.run_queue import runs_locked
+from mien_server.runs.dispatch import Dispatcher
+from mien_server.runs.queue import runs_locked
 
 READY_PATIENCE_S: Final = 90.0
 POLL_S: Final = 0.1

@@ -22,9 +22,9 @@ from mien_client.status import site_status
 from mien_client.trust import note_server_certificate
 from mien_common.findings import Finding
 from mien_server.certificates import issue_server_certificate
-from mien_server.enrolment import revoke
 from mien_server.folder import ServerFolder
-from mien_server.invites import invite
+from mien_server.membership.enrolment import revoke
+from mien_server.membership.invites import invite
 from tests.client.test_joining import HOUR, LOOPBACK, make_server
 from tests.server.door_thread import now, open_door
 

@@ -32,12 +32,12 @@ from mien_common.errors import FederationError, InputError, MienError, SettingsE
 from mien_common.invitation import Invitation, authority_fingerprint, read_code
 from mien_common.site_keys import public_openssh
 from mien_server import certificates
-from mien_server.approval import approve
 from mien_server.certificates import issue_server_certificate, make_authority
-from mien_server.enrolment import read_sites, revoke
 from mien_server.folder import ServerFolder, ServerSettings, create_folder, save_settings
-from mien_server.invites import invite
-from mien_server.release_key import release_key
+from mien_server.membership.approval import approve
+from mien_server.membership.enrolment import read_sites, revoke
+from mien_server.membership.invites import invite
+from mien_server.publishing.release_key import release_key
 from mien_server.web.rate_limit import WrongTries
 from tests.server.door_thread import SuperLink, now, open_door
 

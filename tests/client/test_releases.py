@@ -36,8 +36,8 @@ from mien_common.release import public_pem, read_public_key, signed_index, sums_
 from mien_common.release_version import parse_version
 from mien_server.certificates import issue_server_certificate, make_authority
 from mien_server.folder import ServerFolder, ServerSettings, create_folder
-from mien_server.release_key import release_key
-from mien_server.releases import promote, roll_back
+from mien_server.publishing.release_key import release_key
+from mien_server.publishing.releases import promote, roll_back
 
 from ..made_models import publish_model
 

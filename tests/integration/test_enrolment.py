@@ -18,7 +18,7 @@ from mien_common.invitation import read_code
 from mien_lab.federation import Federation
 from mien_server import cli
 from mien_server.folder import open_folder
-from mien_server.standing import standings
+from mien_server.membership.standing import standings
 
 Make = Callable[[int], Federation]
 

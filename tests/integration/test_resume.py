@@ -15,9 +15,9 @@ from mien_common.published import read_published
 from mien_lab.federation import Federation
 from mien_lab.mien_command import run_mien
 from mien_server.folder import open_folder
-from mien_server.run_queue import submit
-from mien_server.run_record import list_runs
-from mien_server.run_settings import checked
+from mien_server.runs.queue import submit
+from mien_server.runs.record import list_runs
+from mien_server.runs.settings import checked
 
 Make = Callable[[int], Federation]
 

@@ -11,8 +11,8 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from mien_server.certificates import issue_server_certificate, make_authority
 from mien_server.folder import ServerFolder, ServerSettings, create_folder, save_settings
-from mien_server.journal import Event, new_event
-from mien_server.run_settings import RunSettings
+from mien_server.runs.journal import Event, new_event
+from mien_server.runs.settings import RunSettings
 
 LOOPBACK = "127.0.0.1"
 
@@ -48,9 +48,9 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[RunSettings]:
         yield new_event("started", run=run, rounds=1, rule=runs[-1].rule.name, enrolled=["lab-1"])
         yield new_event("round_started", round=1)
 
-    monkeypatch.setattr("mien_server.run_queue.submit", submit)
-    monkeypatch.setattr("mien_server.run_start.check_ready", lambda *_: None)
-    monkeypatch.setattr("mien_server.run_watch.conduct", conduct)
+    monkeypatch.setattr("mien_server.runs.queue.submit", submit)
+    monkeypatch.setattr("mien_server.runs.start.check_ready", lambda *_: None)
+    monkeypatch.setattr("mien_server.runs.watch.conduct", conduct)
     monkeypatch.setattr("mien_server.logs.interrupt_on_signals", lambda: None)
     return runs
 

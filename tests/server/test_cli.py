@@ -13,7 +13,7 @@ from mien_common.architecture import Architecture
 from mien_common.errors import MienError
 from mien_server import cli
 from mien_server.folder import ServerFolder, open_folder
-from mien_server.run_settings import RunSettings
+from mien_server.runs.settings import RunSettings
 
 from ..made_models import RUN, publish_model
 

@@ -15,8 +15,8 @@ from mien_common.invitation import authority_fingerprint, read_code
 from mien_common.site_keys import new_key, public_openssh, sign
 from mien_server import cli, doctor
 from mien_server.certificates import issue_server_certificate, warn_of_ends
-from mien_server.enrolment import enrol_key
 from mien_server.folder import ServerFolder, ServerSettings
+from mien_server.membership.enrolment import enrol_key
 from tests.server.door_thread import now, open_door
 
 

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from mien_server.certificates import issue_server_certificate
 from mien_server.control import Control
-from mien_server.enrolment import public_key_pem, read_sites
 from mien_server.folder import ServerFolder
+from mien_server.membership.enrolment import public_key_pem, read_sites
 
 PATIENCE_S = 60.0
 

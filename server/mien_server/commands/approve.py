@@ -37,10 +37,10 @@ def approve(
 
     from mien_common.enrolment_files import write_enrolment_file
     from mien_common.invitation import authority_fingerprint
-    from mien_server.approval import approve as approve_site
     from mien_server.folder import open_folder
-    from mien_server.invites import usual_host
-    from mien_server.registration import register_now
+    from mien_server.membership.approval import approve as approve_site
+    from mien_server.membership.invites import usual_host
+    from mien_server.membership.registration import register_now
 
     opened = open_folder(folder)
     site, bundle = approve_site(opened, request, name, host or usual_host(opened), dt.datetime.now(dt.UTC))

@@ -23,8 +23,8 @@ def compare_models(
     Two CCCs are comparable only if the same recordings were held out when each was measured.
     """
     from mien_server.folder import open_folder
-    from mien_server.model_choice import any_model
-    from mien_server.model_comparison import compare
+    from mien_server.publishing.model_choice import any_model
+    from mien_server.publishing.model_comparison import compare
 
     opened = open_folder(folder)
     rows = compare(any_model(opened, first), any_model(opened, second))

@@ -16,9 +16,9 @@ def enrol(
     folder: Dir = Path(),
 ) -> None:
     """Let a site join: from now on the holder of this key, and nobody else, is that site."""
-    from mien_server.enrolment import enrol as enrol_site
     from mien_server.folder import open_folder
-    from mien_server.registration import register_now
+    from mien_server.membership.enrolment import enrol as enrol_site
+    from mien_server.membership.registration import register_now
 
     opened = open_folder(folder)
     site = enrol_site(opened, public_key, name)

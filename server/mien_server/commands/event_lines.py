@@ -2,7 +2,7 @@
 
 import datetime as dt
 
-from mien_server.journal import Event
+from mien_server.runs.journal import Event
 
 
 def line_of(event: Event) -> str:

@@ -62,7 +62,7 @@ def init(
     from mien_common.release import KEY_FILE
     from mien_server.certificates import issue_server_certificate, make_authority
     from mien_server.folder import create_folder, open_folder, parse_settings, save_settings
-    from mien_server.release_key import release_key
+    from mien_server.publishing.release_key import release_key
 
     given: dict[str, object] = {
         "hosts": host,

@@ -39,8 +39,8 @@ def invite(
     from mien_common.errors import MienError
     from mien_server.folder import open_folder
     from mien_server.health import check_door
-    from mien_server.invites import invite as invite_site
-    from mien_server.invites import usual_host
+    from mien_server.membership.invites import invite as invite_site
+    from mien_server.membership.invites import usual_host
 
     opened = open_folder(folder)
     now = dt.datetime.now(dt.UTC)

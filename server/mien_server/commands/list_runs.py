@@ -17,7 +17,7 @@ def list_runs(
 ) -> None:
     """List the runs, oldest first: waiting, running, finished, stopped, failed or died."""
     from mien_server.folder import open_folder
-    from mien_server.run_record import list_runs as read_all
+    from mien_server.runs.record import list_runs as read_all
 
     opened = open_folder(folder)
     found = read_all(opened, lambda reason: typer.echo(f"warning: a run is left out: {reason}", err=True))

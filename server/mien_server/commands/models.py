@@ -16,7 +16,7 @@ def models(
 ) -> None:
     """List the published models, oldest first."""
     from mien_server.folder import open_folder
-    from mien_server.registry import list_models
+    from mien_server.publishing.registry import list_models
 
     opened = open_folder(folder)
     found = list_models(opened.models)

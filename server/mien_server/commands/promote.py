@@ -32,8 +32,8 @@ def promote(
 
     from mien_common.release_version import parse_version
     from mien_server.folder import open_folder
-    from mien_server.model_choice import published_model
-    from mien_server.releases import promote as promote_model
+    from mien_server.publishing.model_choice import published_model
+    from mien_server.publishing.releases import promote as promote_model
 
     opened = open_folder(folder)
     wanted = parse_version(version) if version is not None else None

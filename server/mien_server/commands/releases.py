@@ -22,8 +22,8 @@ def releases(
 
     from mien_common.release import fingerprint
     from mien_server.folder import open_folder
-    from mien_server.release_key import release_key
-    from mien_server.releases import list_releases, refresh_index
+    from mien_server.publishing.release_key import release_key
+    from mien_server.publishing.releases import list_releases, refresh_index
 
     opened = open_folder(folder)
     found = list_releases(opened)

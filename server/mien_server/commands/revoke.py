@@ -19,9 +19,9 @@ def revoke(
     """
     import datetime as dt
 
-    from mien_server.enrolment import revoke as revoke_site
     from mien_server.folder import open_folder
-    from mien_server.registration import register_now
+    from mien_server.membership.enrolment import revoke as revoke_site
+    from mien_server.membership.registration import register_now
 
     opened = open_folder(folder)
     site, withdrawn = revoke_site(opened, name, dt.datetime.now(dt.UTC))

@@ -17,7 +17,7 @@ def rollback(
 
     from mien_common.release_version import parse_version
     from mien_server.folder import open_folder
-    from mien_server.releases import roll_back
+    from mien_server.publishing.releases import roll_back
 
     release = roll_back(open_folder(folder), parse_version(version), dt.datetime.now(dt.UTC))
     print(f"the latest release is {release.version} now")

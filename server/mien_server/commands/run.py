@@ -40,7 +40,7 @@ from .run_options import (
 
 if TYPE_CHECKING:
     from mien_server.folder import ServerFolder
-    from mien_server.run_settings import RunSettings
+    from mien_server.runs.settings import RunSettings
 
 
 def run(
@@ -110,7 +110,7 @@ def run(
     published, and --resume goes on after the last of them.
     """
     from mien_server.folder import open_folder
-    from mien_server.run_start import check_ready
+    from mien_server.runs.start import check_ready
 
     options = given(
         {
@@ -168,10 +168,10 @@ class _Wish:
         import datetime as dt
 
         from mien_common.errors import SettingsError
-        from mien_server.enrolment import read_sites
-        from mien_server.run_file import Source, locations, merged, read_run_file, start_time
-        from mien_server.run_record import check_unfinished, run_to_resume
-        from mien_server.run_settings import check_same, checked, read_run, run_folder
+        from mien_server.membership.enrolment import read_sites
+        from mien_server.runs.file import Source, locations, merged, read_run_file, start_time
+        from mien_server.runs.record import check_unfinished, run_to_resume
+        from mien_server.runs.settings import check_same, checked, read_run, run_folder
 
         is_file = what is not None and (what.endswith(".toml") or not resume)
         file = read_run_file(Path(what)) if what is not None and is_file else None
@@ -197,7 +197,7 @@ class _Wish:
 
     def submit(self) -> str:
         """Put it into the queue; the run's name."""
-        from mien_server.run_queue import submit, submit_again
+        from mien_server.runs.queue import submit, submit_again
 
         if self._again is None:
             return submit(self._folder, self.settings, self._now, self._not_before)
@@ -210,7 +210,7 @@ def _show(settings: "RunSettings", in_full: bool) -> None:
     """Say what will be run, before it is: on standard error, so that --json stays JSON."""
     import tomli_w
 
-    from mien_server.run_settings import in_words
+    from mien_server.runs.settings import in_words
 
     if in_full:
         typer.echo(tomli_w.dumps(in_words(settings)).rstrip() + "\n", err=True)
@@ -226,8 +226,8 @@ def _follow(folder: "ServerFolder", name: str, as_json: bool) -> None:
     import contextlib
 
     from mien_server.logs import interrupt_on_signals
-    from mien_server.run_record import read_record
-    from mien_server.run_watch import conduct
+    from mien_server.runs.record import read_record
+    from mien_server.runs.watch import conduct
 
     interrupt_on_signals()
     try:

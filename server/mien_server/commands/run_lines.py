@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from .event_lines import number, when
 
 if TYPE_CHECKING:  # else every command, and the listener for releases, would load NumPy and Flower
-    from mien_server.run_record import RunRecord
+    from mien_server.runs.record import RunRecord
 
 
 def figures(record: "RunRecord") -> str:

@@ -17,7 +17,7 @@ def serve(folder: Dir = Path()) -> None:
     from mien_server.folder import open_folder
     from mien_server.logs import log_to_stderr
     from mien_server.ports import check_port
-    from mien_server.release_key import release_key
+    from mien_server.publishing.release_key import release_key
     from mien_server.web.listener import serve_releases
 
     opened = open_folder(folder)

@@ -31,9 +31,9 @@ def show(
     import tomli_w
 
     from mien_server.folder import open_folder
-    from mien_server.journal import JournalReader
-    from mien_server.run_record import read_record
-    from mien_server.run_settings import in_words, run_folder
+    from mien_server.runs.journal import JournalReader
+    from mien_server.runs.record import read_record
+    from mien_server.runs.settings import in_words, run_folder
 
     opened = open_folder(folder)
     if follow:
@@ -61,7 +61,7 @@ def show(
 
 
 def _follow(folder: "ServerFolder", run: str, as_json: bool) -> None:
-    from mien_server.run_watch import check_finished, follow
+    from mien_server.runs.watch import check_finished, follow
 
     last = None
     for last in follow(folder, run, whole=True):

@@ -18,7 +18,7 @@ def sites(
     from dataclasses import asdict
 
     from mien_server.folder import open_folder
-    from mien_server.standing import standings
+    from mien_server.membership.standing import standings
 
     opened = open_folder(folder)
     found, asked = standings(opened, dt.datetime.now(dt.UTC))

@@ -20,13 +20,13 @@ def stop(
     The rounds that are done stay published; `mien server run --resume RUN` goes on after the last of them.
     """
     from mien_common.errors import FederationError
-    from mien_server import run_queue
     from mien_server.folder import open_folder
-    from mien_server.run_record import read_record, run_to_stop
+    from mien_server.runs import queue
+    from mien_server.runs.record import read_record, run_to_stop
 
     opened = open_folder(folder)
     name = run if run is not None else run_to_stop(opened)
-    if not run_queue.stop(opened, name):
+    if not queue.stop(opened, name):
         raise FederationError(
             f"the run {name} was told to stop but has not ended yet. Its server sees to it; look: "
             f"mien server show {name}"

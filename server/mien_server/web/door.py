@@ -14,9 +14,9 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from mien_server.enrolment import register
 from mien_server.folder import ServerFolder, open_folder
 from mien_server.logs import log_to_stderr
+from mien_server.membership.enrolment import register
 from mien_server.web.enrolment_app import EnrolmentDoor
 
 HANDSHAKE_S: Final = 5.0

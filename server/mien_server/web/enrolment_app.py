@@ -43,11 +43,11 @@ from mien_common.files import read_bounded
 from mien_common.site_keys import is_signed
 from mien_common.versions import MIEN_VERSION
 from mien_server.certificates import PEM_LIMIT_BYTES
-from mien_server.enrolment import key_of, rotate
 from mien_server.folder import ServerFolder
-from mien_server.invites import redeem
-from mien_server.release_key import published_key
-from mien_server.roll import read_roll
+from mien_server.membership.enrolment import key_of, rotate
+from mien_server.membership.invites import redeem
+from mien_server.membership.roll import read_roll
+from mien_server.publishing.release_key import published_key
 from mien_server.web.rate_limit import WrongTries
 
 BODY_PATIENCE_S: Final = 10.0

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from mien_server import cli
 from mien_server.folder import ServerFolder
 from mien_server.rules.settings import RuleSettings
-from mien_server.run_settings import RunSettings
+from mien_server.runs.settings import RunSettings
 
 
 def run(folder: ServerFolder, *options: str) -> Result:

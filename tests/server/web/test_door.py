@@ -15,15 +15,15 @@ import pytest
 from mien_common.enrolment_messages import BODY_LIMIT_BYTES, StandingRequest
 from mien_common.invitation import Invitation, new_secret
 from mien_common.site_keys import new_key, public_openssh, sign
-from mien_server.enrolment import enrol_key, read_sites, revoke
 from mien_server.folder import ServerFolder
-from mien_server.invites import invite
+from mien_server.membership.enrolment import enrol_key, read_sites, revoke
+from mien_server.membership.invites import invite
 from mien_server.web import door as door_module
 from mien_server.web import enrolment_app
 from mien_server.web.enrolment_app import REFUSED
 from mien_server.web.rate_limit import MOST_ADDRESSES, WrongTries, network_of
 from tests.server.door_thread import SuperLink, now, open_door
-from tests.server.test_invites import HOUR, request
+from tests.server.membership.test_invites import HOUR, request
 
 
 class Caller:

@@ -19,12 +19,12 @@ from starlette.routing import Mount
 from mien_common.release import FILE_LIMITS_BYTES, verified_index
 from mien_common.release_version import parse_version
 from mien_server.folder import ServerFolder
-from mien_server.release_key import release_key
-from mien_server.releases import promote, roll_back
+from mien_server.publishing.release_key import release_key
+from mien_server.publishing.releases import promote, roll_back
 from mien_server.web.releases import releases_app
 
 from ...made_models import publish_model
-from ..test_releases import NOW
+from ..publishing.test_releases import NOW
 
 TRICKS = [
     "1.0.0/release.key", "1.0.0/../../tls/release.key", "1.0.0/%2e%2e/%2e%2e/tls/release.key",

@@ -1,0 +1,1 @@
+"""Who belongs: invitations, the roll of enrolled and revoked sites, and how they stand."""

@@ -1,0 +1,1 @@
+"""What is published: every round's model, and the signed releases made of some."""

@@ -1,0 +1,1 @@
+"""A run: its settings, its place in the queue, its rounds, and what is written of them."""
