@@ -20,7 +20,7 @@ from mien_server.runs.journal import Journal
 from mien_server.runs.queue import read_ticket, runs_locked, stop_asked
 from mien_server.runs.rounds import Rounds
 from mien_server.runs.settings import read_run, run_folder
-from mien_server.superlink import running_superlink
+from mien_server.up import running_superlink
 
 LOG_FILE = "server_app.log"
 

@@ -17,7 +17,7 @@ def up(folder: Dir = Path()) -> None:
 
     from mien_server.folder import open_folder
     from mien_server.logs import log_to_stderr
-    from mien_server.superlink import serve
+    from mien_server.up import serve
 
     opened = open_folder(folder)
     log_to_stderr()

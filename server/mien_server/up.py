@@ -9,27 +9,23 @@ import datetime as dt
 import json
 import logging
 import os
-import secrets
-import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Final
 
 from mien_common.errors import FederationError, MienError
-from mien_common.files import make_folder, write_atomic
-from mien_common.flower_environment import QUIET_FLOWER
+from mien_common.files import write_atomic
 from mien_server.certificates import check_certificates, warn_of_ends
+from mien_server.child_commands import commands
 from mien_server.control import Control
-from mien_server.folder import LOOPBACK, SERVER_DIR_VARIABLE, ServerFolder, locked_for_up, remove_drafts
+from mien_server.folder import LOOPBACK, ServerFolder, locked_for_up, remove_drafts
 from mien_server.health import check_door, check_health, check_releases
 from mien_server.membership.enrolment import register
 from mien_server.ports import check_port
-from mien_server.processes import Child, Command
+from mien_server.processes import Child
 from mien_server.runs.dispatch import Dispatcher
 from mien_server.runs.queue import runs_locked
 
@@ -66,11 +62,7 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
         with runs_locked(folder):
             for draft in remove_drafts(folder):
                 log.warning("event=draft_removed path=%s", draft)
-        children = [Child(superlink_command(folder)), Child(superexec_command(folder))]
-        if folder.settings.enrol_port:
-            children.append(Child(door_command(folder)))
-        if folder.settings.releases_port:
-            children.append(Child(releases_command(folder)))
+        children = [Child(command) for command in commands(folder)]
         dispatcher, warned = Dispatcher(folder), time.monotonic()
         try:
             for child in children:
@@ -108,98 +100,6 @@ def check_ports(folder: ServerFolder) -> None:
         check_port(folder, "enrol_port", settings.listen, settings.enrol_port)
     if settings.releases_port:
         check_port(folder, "releases_port", settings.listen, settings.releases_port)
-
-
-def superlink_command(folder: ServerFolder) -> Command:
-    """The stock SuperLink: TLS, only enrolled keys, its state in a file, apps in other processes."""
-    return Command(
-        "superlink",
-        [
-            _flower("flower-superlink"),
-            *("--host", LOOPBACK, "--port", str(folder.settings.control_port)),
-            *("--fleet-api-address", folder.fleet_address),
-            *("--ssl-ca-certfile", str(folder.ca_certificate)),
-            *("--ssl-certfile", str(folder.tls / "server.crt")),
-            *("--ssl-keyfile", str(folder.tls / "server.key")),
-            "--enable-supernode-auth",
-            *("--database", str(folder.state / "superlink.db")),
-            *("--isolation", "process"),
-            "--disable-runtime-dependency-installation",
-            *("--superexec-auth-secret-file", str(_superexec_secret(folder))),
-        ],
-        _environment(folder),
-        folder.logs / "superlink.log",
-    )
-
-
-def superexec_command(folder: ServerFolder) -> Command:
-    """The stock SuperExec, which starts our ServerApp for every run."""
-    return Command(
-        "superexec",
-        [
-            _flower("flower-superexec"),
-            *("--runtime-api-address", folder.control_address),
-            *("--root-certificates", str(folder.ca_certificate)),
-            *("--superexec-auth-secret-file", str(_superexec_secret(folder))),
-            *("--parent-pid", str(os.getpid())),
-        ],
-        _environment(folder),
-        folder.logs / "superexec.log",
-    )
-
-
-def door_command(folder: ServerFolder) -> Command:
-    """The enrolment door, in a process of its own."""
-    return Command(
-        "door",
-        [sys.executable, "-m", "mien_server.web.door", str(folder.path)],
-        _environment(folder),
-        folder.logs / "door.log",
-    )
-
-
-def releases_command(folder: ServerFolder) -> Command:
-    """Our listener that hands out releases."""
-    return Command(
-        "releases",
-        [*(sys.executable, "-m", "mien_common"), *("server", "releases", "serve", "--dir", str(folder.path))],
-        _environment(folder),
-        folder.logs / "releases.log",
-    )
-
-
-def _environment(folder: ServerFolder) -> dict[str, str]:
-    home = make_folder(folder.state / "flwr-home", mode=0o700)
-    return {
-        **os.environ,
-        # Flower starts its own helpers by name, so they must be the ones beside this interpreter.
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-        "FLWR_HOME": str(home),
-        **QUIET_FLOWER,
-        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",
-        SERVER_DIR_VARIABLE: str(folder.path),
-    }
-
-
-def _superexec_secret(folder: ServerFolder) -> Path:
-    """What the SuperExec proves itself with, so that no other process is handed our runs.
-
-    It guards that API only. Flower's control API on the same loopback port knows no login.
-    """
-    file = folder.state / "superexec.secret"
-    if not file.exists():
-        write_atomic(file, secrets.token_bytes(32), mode=0o600)
-    return file
-
-
-def _flower(name: str) -> str:
-    beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is None:
-        raise FederationError(
-            f"{name} is not installed. Install Mien with its server: pip install 'mien[server]'"
-        )
-    return found
 
 
 def _wait_until_ready(folder: ServerFolder, children: list[Child], stopped: Callable[[], int]) -> None:
