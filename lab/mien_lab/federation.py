@@ -37,7 +37,8 @@ class Federation:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.server = folder / "server"
-        self.port, self._control_port, self.enrol_port, self.releases_port = _free_ports(4)
+        ports = _free_ports(5)
+        self.port, self._control_port, self.enrol_port, self.releases_port, self.dashboard_port = ports
         self._running: dict[str, Child] = {}
         self._started = ExitStack()
 
@@ -73,6 +74,7 @@ class Federation:
             *("server", "init", self.server, "--listen", "127.0.0.1"),
             *("--port", self.port, "--control-port", self._control_port),
             *("--enrol-port", self.enrol_port, "--releases-port", self.releases_port),
+            *("--dashboard-port", self.dashboard_port),
         )
         for name, lag_s in lags_s.items():
             site = self.site(name)

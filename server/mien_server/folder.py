@@ -33,6 +33,7 @@ from mien_common.files import make_folder, read_bounded, storage_errors, write_a
 
 SETTINGS_LIMIT_BYTES: Final = 64 * 1024
 RELEASES_PORT: Final = 9095
+DASHBOARD_PORT: Final = 9096
 LOOPBACK: Final = "127.0.0.1"
 SERVER_DIR_VARIABLE: Final = "MIEN_SERVER_DIR"
 """Names the folder, for the commands and for the ServerApp that Flower starts."""
@@ -41,7 +42,14 @@ UP_LOCK_FILE: Final = "up.lock"
 
 HostName = Annotated[str, Field(pattern=r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
-PORT_SETTINGS: Final = ("port", "control_port", "enrol_port", "releases_port")
+PORT_SETTINGS: Final = ("port", "control_port", "enrol_port", "releases_port", "dashboard_port")
+
+
+_PORTS_OF_LATER_VERSIONS: Final = (
+    ("enrol_port", DEFAULT_ENROL_PORT),
+    ("releases_port", RELEASES_PORT),
+    ("dashboard_port", DASHBOARD_PORT),
+)
 
 
 class ServerSettings(BaseModel):
@@ -63,6 +71,10 @@ class ServerSettings(BaseModel):
     """Port where invited sites are enrolled; 0: they are not, over the network."""
     releases_port: Annotated[int, Field(ge=0, le=65535)] = RELEASES_PORT
     """Port that sites fetch releases from, over HTTPS; 0 for none."""
+    dashboard_port: Annotated[int, Field(ge=0, le=65535)] = DASHBOARD_PORT
+    """Port of the operator's page and JSON API, on loopback only unless ``up --public``; 0 for none."""
+    database: str = ""
+    """SQLAlchemy URL of the history; empty for SQLite in ``state/history.db``."""
 
     @field_validator("ips", "listen")
     @classmethod
@@ -78,7 +90,7 @@ class ServerSettings(BaseModel):
         if not isinstance(values, dict):
             return values
         given = dict(values)
-        for name, usual in (("enrol_port", DEFAULT_ENROL_PORT), ("releases_port", RELEASES_PORT)):
+        for name, usual in _PORTS_OF_LATER_VERSIONS:
             taken = {given.get(other) for other in PORT_SETTINGS}
             given.setdefault(name, next(port for port in count(usual) if port not in taken))
         return given
@@ -212,6 +224,13 @@ enrol_port = {settings.enrol_port}
 
 # Where sites fetch releases of models, over HTTPS, without a login; 0 for nowhere.
 releases_port = {settings.releases_port}
+
+# Where the operator's page is, on the loopback address only unless `up --public`; 0 for nowhere.
+dashboard_port = {settings.dashboard_port}
+
+# Where the history of runs is kept: empty for SQLite in this folder, or the URL of a PostgreSQL database,
+# postgresql+psycopg://mien@localhost/mien. MIEN_DATABASE_URL, if set, comes first: keep a password there.
+database = {json.dumps(settings.database)}
 """
     write_atomic(_settings_file(folder.path), text.encode())
 

@@ -21,11 +21,11 @@ LOOPBACK = "127.0.0.1"
 def folder(tmp_path: Path) -> ServerFolder:
     """A complete server folder on free loopback ports."""
     with ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(4)]
+        probes = [held.enter_context(socket.socket()) for _ in range(5)]
         for probe in probes:
             probe.bind((LOOPBACK, 0))
         ports = [int(probe.getsockname()[1]) for probe in probes]
-    names = ("port", "control_port", "enrol_port", "releases_port")
+    names = ("port", "control_port", "enrol_port", "releases_port", "dashboard_port")
     settings = ServerSettings.model_validate({"listen": LOOPBACK, **dict(zip(names, ports, strict=True))})
     made = create_folder(tmp_path / "server", settings)
     now = dt.datetime.now(dt.UTC)

@@ -44,6 +44,10 @@ def init(
         int | None,
         typer.Option(help="Port that sites fetch releases from; 0 for none.", show_default="9095"),
     ] = None,
+    dashboard_port: Annotated[
+        int | None,
+        typer.Option(help="Port of the operator's page and JSON API; 0 for none.", show_default="9096"),
+    ] = None,
     days: Annotated[
         int, typer.Option(min=1, max=3650, help="Days until the server certificate expires.")
     ] = 365,
@@ -72,6 +76,7 @@ def init(
         "control_port": control_port,
         "enrol_port": enrol_port,
         "releases_port": releases_port,
+        "dashboard_port": dashboard_port,
     }
     values = {name: value for name, value in given.items() if value is not None}
     now = dt.datetime.now(dt.UTC)
