@@ -66,8 +66,11 @@ class NodeStanding:
     """PEM."""
     node_id: int
     online: bool
+    late: bool
+    """Still counted online, but silent for longer than the interval in which it promised a heartbeat."""
     last_seen: dt.datetime | None
-    """Its last sign of life; None where it never joined."""
+    """Its last sign of life; None where it never joined. Of one that is not online: when it left, or, if it
+    fell silent, when it was given up (Flower keeps no more), which is later than its last sign of life."""
 
 
 class Control:
@@ -169,16 +172,21 @@ def quicken_grid() -> None:
 
 
 def _standing(node: NodeInfo, now: float) -> NodeStanding:
-    """Flower keeps until when a node counts as online: so long after its last heartbeat, or when it left."""
+    """Flower keeps until when a node counts as online: so long after its last heartbeat, or when it left.
+
+    A node announces the longest pause between two of its heartbeats, and counts as online for twice that. Our
+    agents announce 10 s and beat every 4 s; Flower's own SuperNode announces 30 s and beats every 17.5 to
+    22.5 s, plus at most 5 s for the call. So neither's jitter makes it late.
+    """
     online = node.status == "online" and node.online_until > now
-    seen = None
+    seen, late = None, False
     if node.status == "online":
-        seen = dt.datetime.fromtimestamp(
-            min(now, node.online_until - HEARTBEAT_PATIENCE * node.heartbeat_interval), dt.UTC
-        )
+        beat = min(now, node.online_until - HEARTBEAT_PATIENCE * node.heartbeat_interval)
+        late = online and now - beat > node.heartbeat_interval
+        seen = dt.datetime.fromtimestamp(beat, dt.UTC)
     elif node.last_deactivated_at:
         seen = dt.datetime.fromisoformat(node.last_deactivated_at)
-    return NodeStanding(node.public_key, node.node_id, online, seen)
+    return NodeStanding(node.public_key, node.node_id, online, late, seen)
 
 
 def _reason(response: httpx.Response) -> str:

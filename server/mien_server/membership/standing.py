@@ -13,7 +13,7 @@ from mien_server.membership.roll import read_roll
 if TYPE_CHECKING:
     from mien_server.control import NodeStanding
 
-SiteState = Literal["online", "offline", "enrolled", "invited", "invitation expired", "revoked"]
+SiteState = Literal["online", "late", "offline", "enrolled", "invited", "invitation expired", "revoked"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class SiteStanding:
 
     name: str
     state: SiteState
-    """``enrolled``: it has not joined yet, or no server runs that could tell."""
+    """``late``: counted online, but its heartbeat is overdue. ``enrolled``: it has not joined yet, or no server
+    runs that could tell."""
     fingerprint: str | None
     """Of its key; None where it is only invited."""
     key_since: dt.datetime | None
@@ -50,7 +51,7 @@ def standings(folder: ServerFolder, now: dt.datetime) -> tuple[list[SiteStanding
         if site.revoked is not None:
             state = "revoked"
         elif node is not None and node.last_seen is not None:
-            state = "online" if node.online else "offline"
+            state = "late" if node.late else "online" if node.online else "offline"
         found.append(
             SiteStanding(
                 *(site.name, state, site.fingerprint, site.key_since, node.last_seen if node else None),
