@@ -18,6 +18,7 @@ from typing import Final
 
 from mien_common.errors import FederationError, MienError
 from mien_common.files import write_atomic
+from mien_common.versions import MIEN_VERSION
 from mien_server.certificates import check_certificates, warn_of_ends
 from mien_server.child_commands import commands
 from mien_server.control import Control
@@ -28,6 +29,7 @@ from mien_server.ports import check_port
 from mien_server.processes import Child
 from mien_server.runs.dispatch import Dispatcher
 from mien_server.runs.queue import runs_locked
+from mien_server.server_events import record_event
 
 READY_PATIENCE_S: Final = 90.0
 POLL_S: Final = 0.1
@@ -64,6 +66,7 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
                 log.warning("event=draft_removed path=%s", draft)
         children = [Child(command) for command in commands(folder)]
         dispatcher, warned = Dispatcher(folder), time.monotonic()
+        how, came_up = "crash" if (folder.state / PIDS_FILE).exists() else "new", False
         try:
             for child in children:
                 child.start()
@@ -73,6 +76,8 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
                 with Control(folder) as control:
                     register(folder, control)
                 dispatcher.look()  # of runs that an earlier server left
+                record_event(folder, "server_started", version=MIEN_VERSION, how=how)
+                came_up = True
                 ready()
             while not stopped():
                 started = [child.watch() for child in children]
@@ -88,6 +93,8 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
             for child in reversed(children):
                 child.stop(STOP_PATIENCE_S)
             (folder.state / PIDS_FILE).unlink(missing_ok=True)
+            if came_up:
+                record_event(folder, "server_stopped", version=MIEN_VERSION)
         return stopped()
 
 

@@ -43,7 +43,8 @@ def open_door(
 ) -> Iterator[None]:
     """The door of ``folder``, on its enrol_port, until the block ends."""
     register = (superlink or SuperLink()).register
-    server = door_server(folder, EnrolmentDoor(folder, register, clock, tries))
+    door = EnrolmentDoor(folder, register, clock, tries)
+    server = door_server(folder, door)
 
     def serve() -> None:
         with asyncio.Runner(loop_factory=QuickHandshakes) as runner:
@@ -61,3 +62,4 @@ def open_door(
     finally:
         server.should_exit = True
         thread.join(timeout=20)
+        door.refusals.flush()

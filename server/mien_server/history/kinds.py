@@ -1,4 +1,17 @@
-"""The kinds of events that the log of the history knows, and where each comes from."""
+"""The kinds of events that the log of the history knows, and where each comes from.
+
+What a line of the server's own journal (:mod:`mien_server.server_events`) says beside ``event`` and ``time``:
+
+    invited          site
+    enrolled         site, how: code, approval (of a request file) or key (given as a file)
+    revoked          site, how: key (the site is refused) or invitation (an open one was withdrawn)
+    key_rotated      site
+    refused          how: enrolment or login (the door), count: how many since the last such line
+    promoted         version, run, round
+    rolled_back      version, run, round: the latest from now on
+    server_started   version (of Mien), how: new, or crash where the one before did not go down in order
+    server_stopped   version (of Mien)
+"""
 
 from typing import Final
 

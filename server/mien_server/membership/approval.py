@@ -50,7 +50,7 @@ def approve(
     site = (
         known
         if known is not None and known.public_key == request.public_key
-        else enrol_key(folder, request.public_key, request.name, now, str(request_file))
+        else enrol_key(folder, request.public_key, request.name, now, str(request_file), how="approval")
     )
     bundle = SiteBundle(
         name=site.name,

@@ -7,7 +7,7 @@ every key with the running SuperLink, which refuses all others.
 import datetime as dt
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -19,6 +19,7 @@ from mien_common.site_keys import KEY_LIMIT_BYTES, fingerprint, is_signed, publi
 from mien_common.site_name import SITE_NAME_PATTERN
 from mien_server.folder import ServerFolder
 from mien_server.membership.roll import Roll, Site, locked_roll, read_roll
+from mien_server.server_events import record_event
 
 if TYPE_CHECKING:
     from mien_server.control import Control  # it takes seconds to load, and the door should not wait for it
@@ -70,7 +71,14 @@ def enrol(folder: ServerFolder, public_key_file: Path, name: str) -> Site:
     return enrol_key(folder, public_openssh(key), name, dt.datetime.now(dt.UTC), str(public_key_file))
 
 
-def enrol_key(folder: ServerFolder, public_key: str, name: str, now: dt.datetime, source: str) -> Site:
+def enrol_key(
+    folder: ServerFolder,
+    public_key: str,
+    name: str,
+    now: dt.datetime,
+    source: str,
+    how: Literal["key", "approval"] = "key",
+) -> Site:
     """Enrol the site ``name`` with a checked key in OpenSSH's form; ``source`` says where it came from.
 
     Raises
@@ -84,6 +92,7 @@ def enrol_key(folder: ServerFolder, public_key: str, name: str, now: dt.datetime
     with locked_roll(folder) as opened:
         roll, site = with_key(opened.roll, public_key, name, now, source)
         opened.save(roll.without_invites(name), now)
+    record_event(folder, "enrolled", site=name, how=how)
     return site
 
 
@@ -141,6 +150,7 @@ def revoke(folder: ServerFolder, name: str, now: dt.datetime) -> tuple[Site | No
             sites = tuple(kept for kept in roll.sites if kept.name != name or kept.revoked is not None)
             roll = Roll(sites=(*sites, site), invites=invites)
         opened.save(roll, now)
+    record_event(folder, "revoked", site=name, how="key" if site is not None else "invitation")
     return site, withdrawn
 
 
@@ -180,7 +190,8 @@ def rotate(folder: ServerFolder, request: RotateRequest, now: dt.datetime) -> Si
             }
         )
         opened.save(roll.with_site(site), now)
-        return site
+    record_event(folder, "key_rotated", site=site.name)
+    return site
 
 
 def register(folder: ServerFolder, control: "Control") -> list[Site]:

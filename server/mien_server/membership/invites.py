@@ -27,6 +27,7 @@ from mien_server.certificates import PEM_LIMIT_BYTES, read_certificate
 from mien_server.folder import ServerFolder
 from mien_server.membership.enrolment import check_name, key_of, with_key
 from mien_server.membership.roll import Invite, Site, locked_roll
+from mien_server.server_events import record_event
 
 MOST_HOURS: Final = 24 * 7
 
@@ -66,6 +67,7 @@ def invite(folder: ServerFolder, name: str, host: str, valid: dt.timedelta, now:
         # Also a used one of this name: its site is not enrolled any more.
         others = tuple(kept for kept in opened.roll.invites if kept.name != name)
         opened.save(opened.roll.model_copy(update={"invites": (*others, made)}), now)
+    record_event(folder, "invited", site=name)
     return Invitation(
         host=f"[{host}]" if ":" in host else host,
         port=folder.settings.enrol_port,
@@ -115,7 +117,8 @@ def redeem(folder: ServerFolder, request: EnrolRequest, now: dt.datetime) -> Sit
         used = found.model_copy(update={"used_by": request.public_key})
         others = tuple(kept for kept in roll.invites if kept != found)
         opened.save(roll.model_copy(update={"invites": (*others, used)}), now)
-        return site
+    record_event(folder, "enrolled", site=site.name, how="code")
+    return site
 
 
 def usual_host(folder: ServerFolder) -> str:

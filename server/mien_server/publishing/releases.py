@@ -46,6 +46,7 @@ from mien_server.publishing.onnx_graph import OPSET, to_onnx
 from mien_server.publishing.registry import LATEST
 from mien_server.publishing.release_key import release_key
 from mien_server.runs.settings import read_run
+from mien_server.server_events import record_event
 
 FIRST: Final = ReleaseVersion(1, 0, 0)
 READ_ONLY: Final = 0o444
@@ -124,6 +125,7 @@ def promote(folder: ServerFolder, model: Path, version: ReleaseVersion | None, n
                 _point_latest(folder, latest)
             shutil.rmtree(path, ignore_errors=True)
             raise
+    record_event(folder, "promoted", version=str(version), run=card.run, round=card.round)
     log.info("event=promoted version=%s run=%s round=%d", version, card.run, card.round)
     return Release(version, path, sealed, moves)
 
@@ -145,8 +147,10 @@ def roll_back(folder: ServerFolder, version: ReleaseVersion, now: dt.datetime) -
         check_release(path, str(version), release_key(folder.tls).public_key())
         _point_latest(folder, version)
         _write_index(folder, now)
+        card = read_card(path)
+    record_event(folder, "rolled_back", version=str(version), run=card.run, round=card.round)
     log.info("event=rolled_back version=%s", version)
-    return Release(version, path, read_card(path), True)
+    return Release(version, path, card, True)
 
 
 def list_releases(folder: ServerFolder) -> list[Release]:

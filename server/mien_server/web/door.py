@@ -92,5 +92,7 @@ if __name__ == "__main__":
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # a stranger's broken handshake is no event
     opened = open_folder(Path(sys.argv[1]))
+    door = EnrolmentDoor(opened, lambda: register_all(opened))
     with asyncio.Runner(loop_factory=QuickHandshakes) as runner:
-        runner.run(door_server(opened, EnrolmentDoor(opened, lambda: register_all(opened))).serve())
+        runner.run(door_server(opened, door).serve())
+    door.refusals.flush()

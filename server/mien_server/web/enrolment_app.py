@@ -49,6 +49,7 @@ from mien_server.membership.invites import redeem
 from mien_server.membership.roll import read_roll
 from mien_server.publishing.release_key import published_key
 from mien_server.web.rate_limit import WrongTries
+from mien_server.web.refusals import Refusals
 
 BODY_PATIENCE_S: Final = 10.0
 REFUSED: Final = (
@@ -85,9 +86,11 @@ class EnrolmentDoor:
         register: Callable[[], None],
         clock: Clock = lambda: dt.datetime.now(dt.UTC),
         tries: WrongTries | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         self._folder, self._register, self._clock = folder, register, clock
         self._tries = tries or WrongTries(time.monotonic)
+        self.refusals = refusals or Refusals(folder, "enrolment")
 
     def app(self) -> Starlette:
         """The door as an ASGI application."""
@@ -140,7 +143,9 @@ class EnrolmentDoor:
         if refused.wrong:
             self._tries.count(address)
         log.warning("event=refused request=%s address=%s status=%d", _kind(kind), address, refused.status)
-        if refused.status >= 500:
+        if refused.status < 500:
+            self.refusals.count()
+        else:
             log.error("event=failed request=%s reason=%s", _kind(kind), error)
         response = _json(Refusal(error=refused.sentence[:500]), refused.status)
         if refused.wait_s:

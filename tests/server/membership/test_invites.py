@@ -34,6 +34,17 @@ def request(
     return EnrolRequest(secret=secret.hex(), public_key=public, name=name, signature=signature)
 
 
+def rotation(old: object, new: object, signer: object = None) -> RotateRequest:
+    public = [public_openssh(key.public_key()) for key in (old, new)]  # type: ignore[attr-defined]
+    statement = RotateRequest.statement(*public)
+    return RotateRequest(
+        old_key=public[0],
+        new_key=public[1],
+        old_signature=sign(signer or old, statement),  # type: ignore[arg-type]
+        new_signature=sign(new, statement),  # type: ignore[arg-type]
+    )
+
+
 @pytest.fixture
 def invitation(folder: ServerFolder) -> Invitation:
     return invite(folder, "lab-2", "127.0.0.1", HOUR, NOW)
@@ -196,21 +207,10 @@ def test_of_many_that_race_with_one_code_one_wins(folder: ServerFolder, invitati
 class TestRotation:
     """The old key signs for the new one."""
 
-    @staticmethod
-    def asked(old: object, new: object, signer: object = None) -> RotateRequest:
-        public = [public_openssh(key.public_key()) for key in (old, new)]  # type: ignore[attr-defined]
-        statement = RotateRequest.statement(*public)
-        return RotateRequest(
-            old_key=public[0],
-            new_key=public[1],
-            old_signature=sign(signer or old, statement),  # type: ignore[arg-type]
-            new_signature=sign(new, statement),  # type: ignore[arg-type]
-        )
-
     def test_the_new_key_takes_the_old_ones_place(self, folder: ServerFolder) -> None:
         old, new = new_key(), new_key()
         enrol_key(folder, public_openssh(old.public_key()), "lab-1", NOW, "site.pub")
-        asked = self.asked(old, new)
+        asked = rotation(old, new)
         site = rotate(folder, asked, LATER)
         assert site is not None
         assert [kept.public_key for kept in read_sites(folder)] == [public_openssh(new.public_key())]
@@ -222,21 +222,21 @@ class TestRotation:
     def test_an_old_rotation_cannot_be_replayed(self, folder: ServerFolder) -> None:
         first, second, third = new_key(), new_key(), new_key()
         enrol_key(folder, public_openssh(first.public_key()), "lab-1", NOW, "site.pub")
-        old = self.asked(first, second)
+        old = rotation(first, second)
         assert rotate(folder, old, LATER) is not None
-        assert rotate(folder, self.asked(second, third), LATER) is not None
+        assert rotate(folder, rotation(second, third), LATER) is not None
         assert rotate(folder, old, LATER) is None
-        assert rotate(folder, self.asked(first, new_key()), LATER) is None
+        assert rotate(folder, rotation(first, new_key()), LATER) is None
         with pytest.raises(TrustError, match="known here already"):
-            rotate(folder, self.asked(third, first), LATER)
+            rotate(folder, rotation(third, first), LATER)
 
     def test_forged_and_revoked_are_refused(self, folder: ServerFolder) -> None:
         key, stranger = new_key(), new_key()
         enrol_key(folder, public_openssh(key.public_key()), "lab-1", NOW, "site.pub")
-        assert rotate(folder, self.asked(key, new_key(), signer=stranger), LATER) is None
-        assert rotate(folder, self.asked(stranger, new_key()), LATER) is None
+        assert rotate(folder, rotation(key, new_key(), signer=stranger), LATER) is None
+        assert rotate(folder, rotation(stranger, new_key()), LATER) is None
         revoke(folder, "lab-1", LATER)
-        assert rotate(folder, self.asked(key, new_key()), LATER) is None
+        assert rotate(folder, rotation(key, new_key()), LATER) is None
 
 
 def test_a_full_disk_enrols_nobody_and_keeps_the_code(

@@ -18,6 +18,7 @@ from mien_common.site_keys import new_key, public_openssh, sign
 from mien_server.folder import ServerFolder
 from mien_server.membership.enrolment import enrol_key, read_sites, revoke
 from mien_server.membership.invites import invite
+from mien_server.server_events import events_file
 from mien_server.web import door as door_module
 from mien_server.web import enrolment_app
 from mien_server.web.enrolment_app import REFUSED
@@ -190,6 +191,11 @@ def test_brute_force_is_stopped_and_a_right_code_does_not_show(
         assert read_sites(folder) == ()
         seconds[0] += 601
         assert caller.ask("/v1/enrol", right)[0] == 200
+    recorded = [json.loads(line) for line in events_file(folder).read_text().splitlines()]
+    refused = [event for event in recorded if event["event"] == "refused"]
+    assert 1 <= len(refused) <= 2, "the journal does not grow by a flood"
+    assert sum(event["count"] for event in refused) == 9
+    assert {tuple(event) for event in refused} == {("event", "time", "how", "count")}, "not who it was"
 
 
 def test_no_secret_reaches_a_log(
