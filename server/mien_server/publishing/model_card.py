@@ -8,8 +8,8 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from mien_common.card import Agreement, ModelCard, ReleaseFacts
 from mien_common.errors import ModelError
-from mien_common.published import Agreement, ModelCard, ReleaseFacts
 from mien_server.rules.settings import USES
 
 NOT_GIVEN: Final = ("AU14_r",)

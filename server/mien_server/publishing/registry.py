@@ -8,12 +8,14 @@ import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from mien_common.card import ModelCard, read_card
 from mien_common.errors import ModelError
 from mien_common.files import make_folder, storage_errors
-from mien_common.published import ModelCard, publish, read_card
-from mien_common.weights import Weights
+
+if TYPE_CHECKING:
+    from mien_common.weights import Weights
 
 LATEST: Final = "latest"
 
@@ -27,8 +29,10 @@ class PublishedModel:
     is_latest: bool
 
 
-def publish_round(models: Path, weights: Weights, card: ModelCard) -> Path:
+def publish_round(models: Path, weights: "Weights", card: ModelCard) -> Path:
     """Publish the model of ``card.run``, ``card.round`` and point ``latest`` to it; its folder."""
+    from mien_common.published import publish  # PyTorch, for which who only lists models need not wait
+
     folder = publish(round_folder(models, card.run, card.round), weights, card)
     _point_latest(models, folder)
     return folder

@@ -21,9 +21,9 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import JsonValue
 
+from mien_common.card import CARD_FILE, WEIGHTS_FILE, ModelCard, ReleaseFacts, read_card
 from mien_common.errors import InputError, MienError, ModelError, SettingsError, TrustError
 from mien_common.files import is_there, make_folder, new_folder, read_bounded, storage_errors, write_atomic
-from mien_common.published import CARD_FILE, WEIGHTS_FILE, ModelCard, ReleaseFacts, read_card, read_published
 from mien_common.release import (
     FILE_LIMITS_BYTES,
     INDEX_FILE,
@@ -42,10 +42,8 @@ from mien_common.release import (
 from mien_common.release_version import ReleaseVersion, parse_version
 from mien_server.folder import ServerFolder
 from mien_server.publishing.model_card import model_card
-from mien_server.publishing.onnx_graph import OPSET, to_onnx
 from mien_server.publishing.registry import LATEST
 from mien_server.publishing.release_key import release_key
-from mien_server.runs.settings import read_run
 from mien_server.server_events import record_event
 
 FIRST: Final = ReleaseVersion(1, 0, 0)
@@ -83,6 +81,9 @@ def promote(folder: ServerFolder, model: Path, version: ReleaseVersion | None, n
     StorageError
         It cannot be written; nothing half is left.
     """
+    from mien_common.published import read_published  # PyTorch, for which who only lists them need not wait
+    from mien_server.publishing.onnx_graph import OPSET, to_onnx
+
     card, weights = read_published(model)
     content = read_bounded(model / WEIGHTS_FILE, FILE_LIMITS_BYTES[WEIGHTS_FILE])
     with _locked(folder):
@@ -207,6 +208,8 @@ def _next_version(known: list[Release]) -> ReleaseVersion:
 
 
 def _settings_of(folder: ServerFolder, run: str) -> dict[str, JsonValue]:
+    from mien_server.runs.settings import read_run
+
     try:
         return read_run(folder.runs / run).model_dump(mode="json")
     except MienError:  # the run's folder was put away, or is of an older version
