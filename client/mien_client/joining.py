@@ -77,6 +77,7 @@ def join_with_code(folder: Path, invitation: Invitation, new_key: bool = False, 
             "name": reply.name,
             "server": f"{invitation.host}:{reply.port}",
             "enrol_port": invitation.port,
+            **_port_of_releases(reply),
         }
         return _born(site, changes, door.authority, fresh, signer)
 
@@ -124,11 +125,20 @@ def accept_bundle(folder: Path, bundle: SiteBundle, source: str, **chosen: Any) 
             "that it was made in with --site."
         )
     make_folders(site)
-    changes: dict[str, Any] = {"name": bundle.name, "server": bundle.server}
+    changes: dict[str, Any] = {
+        "name": bundle.name,
+        "server": bundle.server,
+        **_port_of_releases(bundle),
+    }
     if bundle.enrol_port:
         changes["enrol_port"] = bundle.enrol_port
     with only_agent(site):
         return _born(site, changes, bundle.authority.encode(), existing is None)
+
+
+def _port_of_releases(told: EnrolReply | SiteBundle) -> dict[str, int]:
+    """A server of before this was told says nothing; what the site has then stays."""
+    return {} if told.releases_port is None else {"releases_port": told.releases_port}
 
 
 def _existing(folder: Path) -> Site | None:

@@ -16,7 +16,6 @@ from mien_common.errors import FederationError, SettingsError, TrustError
 
 from .site import Site
 
-USUAL_PORT: Final = 9095
 SILENCE_S: Final = 30.0
 """The longest wait for the next bytes."""
 PATIENCE_S: Final = 900.0
@@ -93,7 +92,8 @@ class ReleaseSource:
             except (OSError, http.client.HTTPException) as error:
                 raise FederationError(
                     f"cannot fetch {name} from {self._url}: {str(error) or type(error).__name__}. Is `mien "
-                    "server up` running there? Another address: --from, or releases_url in site.toml."
+                    "server up` running there? Another address: --from, or releases_port or "
+                    "releases_url in site.toml."
                 ) from error
 
     def _check(self, answer: http.client.HTTPResponse, name: str) -> None:
@@ -127,10 +127,23 @@ def source_for(site: Site, url: str | None) -> tuple[ReleaseSource, bool]:
     Parameters
     ----------
     url : instead of what ``site.toml`` says.
+
+    Raises
+    ------
+    FederationError
+        The site's server hands out none, and no other place is known.
+    SettingsError
+        ``url`` is no address.
     """
-    server = site.settings.server.rpartition(":")[0]
+    server, port = site.settings.server.rpartition(":")[0], site.settings.releases_port
+    given = url or site.settings.releases_url
+    if not given and not port:
+        raise FederationError(
+            "this site's server hands out no releases over the network. If its operator has switched that on "
+            "since, write its releases_port into site.toml; a mirror of it can be given with --from."
+        )
     context = ssl.create_default_context(cadata=site.root_certificate().decode())
-    source = ReleaseSource(url or site.settings.releases_url or f"https://{server}:{USUAL_PORT}", context)
+    source = ReleaseSource(given or f"https://{server}:{port}", context)
     own = source.host.lower() == server.strip("[]").lower()
     if not own:
         context.load_default_certs()

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from mien_common.enrolment_messages import DEFAULT_ENROL_PORT
+from mien_common.enrolment_messages import DEFAULT_ENROL_PORT, DEFAULT_RELEASES_PORT
 from mien_common.errors import InputError, SettingsError, TrustError
 from mien_common.files import is_there, make_folder, read_bounded, storage_errors, write_atomic
 from mien_common.release import KEY_LIMIT_BYTES, fingerprint, public_pem, read_public_key
@@ -50,13 +50,15 @@ class SiteSettings(BaseModel):
     """HOST:PORT of the server's fleet address."""
     enrol_port: int = Field(default=DEFAULT_ENROL_PORT, ge=1, le=65535)
     """Of the server's enrolment, on the same host; to change the key, and for ``doctor``."""
+    releases_port: int = Field(default=DEFAULT_RELEASES_PORT, ge=0, le=65535)
+    """Where the server hands out releases, on the same host; 0 where it does not."""
     lag_s: float = Field(default=2.0, ge=0, le=20)
     """How far the ratings trail the face, seconds; annotators need 1–6 s (Mariooryad & Busso, 2015)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=1, ge=1, le=256)
     """CPU threads for training; more than one rarely helps a network this small."""
     releases_url: Annotated[str, Field(pattern=r"^(https://[^\s/@?#]+(/[^\s?#]*)?)?$", max_length=2000)] = ""
-    """Where releases are fetched, up to and without ``/releases``; empty for the server's own usual place."""
+    """Where releases are fetched, up to and without ``/releases``; empty for ``releases_port`` of the server."""
 
     @field_validator("server")
     @classmethod

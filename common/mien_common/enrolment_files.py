@@ -45,6 +45,8 @@ class SiteBundle(BaseModel):
     server: str = Field(max_length=300)
     """HOST:PORT where agents connect; the site checks it as it does its own settings."""
     enrol_port: int = Field(ge=0, le=65535)
+    releases_port: int | None = Field(default=None, ge=0, le=65535)
+    """None in a bundle of an older server. The key of releases is not in here, where nobody compares it."""
     authority: str = Field(max_length=16 * 1024)
     """The server's certificate authority, PEM."""
 

@@ -18,6 +18,7 @@ BODY_LIMIT_BYTES: Final = 16 * 1024
 REQUEST_VALID_S: Final = 300
 """How far a standing request's time may lie from the server's."""
 DEFAULT_ENROL_PORT: Final = 9094
+DEFAULT_RELEASES_PORT: Final = 9095
 
 AUTHORITY_PATH: Final = "/v1/authority"
 ENROL_PATH: Final = "/v1/enrol"
@@ -35,6 +36,11 @@ class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+class _Reply(_Message):
+    # A later server may say more than this version knows; a request may not.
+    model_config = ConfigDict(extra="ignore")
+
+
 class EnrolRequest(_Message):
     """A site asks to be enrolled with an invitation's secret."""
 
@@ -50,7 +56,7 @@ class EnrolRequest(_Message):
         return b"mien-enrol-1\0" + secret_digest(secret).encode() + b"\0" + public_key.encode()
 
 
-class EnrolReply(_Message):
+class EnrolReply(_Reply):
     """The site is enrolled."""
 
     name: SiteName
@@ -59,6 +65,8 @@ class EnrolReply(_Message):
     mien_version: str = Field(max_length=64)
     release_key: str | None = Field(default=None, max_length=KEY_LIMIT_BYTES)
     """The server's ``release.pub``, by which the site knows its releases; None while it has none."""
+    releases_port: int | None = Field(default=None, ge=0, le=65535)
+    """Where it hands out releases, on the same host; 0 for nowhere, None from a server that does not say."""
 
 
 class RotateRequest(_Message):
@@ -75,7 +83,7 @@ class RotateRequest(_Message):
         return b"mien-rotate-1\0" + old_key.encode() + b"\0" + new_key.encode()
 
 
-class RotateReply(_Message):
+class RotateReply(_Reply):
     """The new key is the site's key."""
 
     name: SiteName
@@ -95,7 +103,7 @@ class StandingRequest(_Message):
         return b"mien-standing-1\0" + public_key.encode() + b"\0" + time.isoformat().encode()
 
 
-class StandingReply(_Message):
+class StandingReply(_Reply):
     """How a site stands, told to the holder of its key only."""
 
     name: SiteName
@@ -104,7 +112,7 @@ class StandingReply(_Message):
     flwr_version: str = Field(max_length=64)
 
 
-class Refusal(_Message):
+class Refusal(_Reply):
     """Why not, in a sentence for a person."""
 
     error: str = Field(max_length=500)

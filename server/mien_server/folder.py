@@ -27,12 +27,11 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from mien_common.enrolment_messages import DEFAULT_ENROL_PORT
+from mien_common.enrolment_messages import DEFAULT_ENROL_PORT, DEFAULT_RELEASES_PORT
 from mien_common.errors import FederationError, InputError, SettingsError, StorageError
 from mien_common.files import make_folder, read_bounded, storage_errors, write_atomic
 
 SETTINGS_LIMIT_BYTES: Final = 64 * 1024
-RELEASES_PORT: Final = 9095
 DASHBOARD_PORT: Final = 9096
 LOOPBACK: Final = "127.0.0.1"
 SERVER_DIR_VARIABLE: Final = "MIEN_SERVER_DIR"
@@ -47,7 +46,7 @@ PORT_SETTINGS: Final = ("port", "control_port", "enrol_port", "releases_port", "
 
 _PORTS_OF_LATER_VERSIONS: Final = (
     ("enrol_port", DEFAULT_ENROL_PORT),
-    ("releases_port", RELEASES_PORT),
+    ("releases_port", DEFAULT_RELEASES_PORT),
     ("dashboard_port", DASHBOARD_PORT),
 )
 
@@ -69,7 +68,7 @@ class ServerSettings(BaseModel):
     """Port for the operator's commands and the runs, on the loopback address only."""
     enrol_port: Annotated[int, Field(ge=0, le=65535)] = DEFAULT_ENROL_PORT
     """Port where invited sites are enrolled; 0: they are not, over the network."""
-    releases_port: Annotated[int, Field(ge=0, le=65535)] = RELEASES_PORT
+    releases_port: Annotated[int, Field(ge=0, le=65535)] = DEFAULT_RELEASES_PORT
     """Port that sites fetch releases from, over HTTPS; 0 for none."""
     dashboard_port: Annotated[int, Field(ge=0, le=65535)] = DASHBOARD_PORT
     """Port of the operator's page and JSON API, on loopback only unless ``up --public``; 0 for none."""

@@ -12,12 +12,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import tomli_w
 from click.testing import Result
+from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from mien_client import cli, joining
@@ -28,6 +29,7 @@ from mien_client.key_rotation import rotate_key
 from mien_client.site import Site, open_site, read_release_key
 from mien_client.tls import ServerUnreachableError
 from mien_common.enrolment_files import SiteBundle, read_enrolment_file, write_enrolment_file
+from mien_common.enrolment_messages import EnrolReply
 from mien_common.errors import FederationError, InputError, MienError, SettingsError, TrustError
 from mien_common.invitation import Invitation, authority_fingerprint, read_code
 from mien_common.site_keys import public_openssh
@@ -38,6 +40,7 @@ from mien_server.membership.approval import approve
 from mien_server.membership.enrolment import read_sites, revoke
 from mien_server.membership.invites import invite
 from mien_server.publishing.release_key import release_key
+from mien_server.web import enrolment_app
 from mien_server.web.rate_limit import WrongTries
 from tests.server.door_thread import SuperLink, now, open_door
 
@@ -46,12 +49,17 @@ LOOPBACK = "127.0.0.1"
 
 
 def make_server(path: Path, enrol_port: int | None = None) -> ServerFolder:
-    with socket.socket() as one, socket.socket() as other, socket.socket() as third:
-        for each in (one, other, third):
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(4)]
+        for each in probes:
             each.bind((LOOPBACK, 0))
-        ports = [each.getsockname()[1] for each in (one, other, third)]
+        ports = [each.getsockname()[1] for each in probes]
     settings = ServerSettings(
-        listen=LOOPBACK, port=ports[0], control_port=ports[1], enrol_port=enrol_port or ports[2]
+        listen=LOOPBACK,
+        port=ports[0],
+        control_port=ports[1],
+        enrol_port=enrol_port or ports[2],
+        releases_port=ports[3],
     )
     folder = create_folder(path, settings)
     make_authority(folder.tls, now())
@@ -94,6 +102,7 @@ def test_a_new_machine_joins_with_a_code(
     assert (made.settings.name, made.settings.lag_s) == ("lab-2", 3.5)
     assert made.settings.server == f"{LOOPBACK}:{server.settings.port}"
     assert made.settings.enrol_port == server.settings.enrol_port
+    assert made.settings.releases_port == server.settings.releases_port
     assert made.root_certificate() == server.ca_certificate.read_bytes()
     assert [(site.name, site.public_key) for site in read_sites(server)] == [("lab-2", key_line(made))]
     assert made.public_key_file.read_text() == f"{key_line(made)} lab-2\n"
@@ -201,6 +210,29 @@ def test_a_damaged_release_key_at_the_server_keeps_nobody_out(
     (server.tls / "release.pub").write_bytes(damaged)
     made = join_with_code(tmp_path / "site", invitation)
     assert not made.release_key_file.exists()
+
+
+def test_the_reply_of_an_older_and_of_a_newer_server_is_understood(
+    opened: SuperLink,
+    server: ServerFolder,
+    invitation: Invitation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class OlderReply(BaseModel):
+        name: str
+        port: int
+        mien_version: str
+
+    class NewerReply(EnrolReply):
+        of_later: str = "a word"
+
+    monkeypatch.setattr(enrolment_app, "EnrolReply", OlderReply)
+    made = join_with_code(tmp_path / "site", invitation)
+    assert made.settings.releases_port == 9095, "the usual one, as that server's sites always took it"
+    monkeypatch.setattr(enrolment_app, "EnrolReply", NewerReply)
+    again = join_with_code(made.folder, invitation)
+    assert again.settings.releases_port == server.settings.releases_port
 
 
 def test_a_half_made_site_takes_another_code_with_another_key(
@@ -483,6 +515,7 @@ class TestByFile:
         joined = accept_bundle(folder, read_enrolment_file(SiteBundle, bundle, ""), "b.json", lag_s=1.0)
         assert key_line(joined) == site.public_key
         assert (joined.settings.name, joined.settings.lag_s) == ("lab-5", 1.0)
+        assert joined.settings.releases_port == server.settings.releases_port
         assert open_site(folder).root_certificate() == server.ca_certificate.read_bytes()
 
     def test_a_changed_request_is_found(self, server: ServerFolder, tmp_path: Path) -> None:

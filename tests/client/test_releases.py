@@ -526,6 +526,21 @@ class TestCommand:
         assert "three numbers with dots" in str(error)
         assert mirror.asked == []
 
+    def test_it_asks_at_the_port_that_the_server_named(self, mirror: Mirror, tmp_path: Path) -> None:
+        port = int(mirror.url.rpartition(":")[2])
+        settings = SiteSettings(name="lab-4", server="127.0.0.1:9092", releases_port=port)
+        site = create_site(tmp_path / "lab-4", settings, mirror.folder.ca_certificate)
+        code, said, _ = self.run("fetch", "--site", site.folder)
+        assert (code, "release 1.1.0 fetched and verified" in said) == (0, True)
+
+    def test_a_server_that_hands_out_none_is_not_asked(self, mirror: Mirror, tmp_path: Path) -> None:
+        settings = SiteSettings(name="lab-4", server="127.0.0.1:9092", releases_port=0)
+        site = create_site(tmp_path / "lab-4", settings, mirror.folder.ca_certificate)
+        _, _, error = self.run("fetch", "--site", site.folder)
+        assert "hands out no releases over the network" in str(error)
+        key = ("--release-key", mirror.folder.tls / "release.pub")
+        assert self.run("fetch", "--site", site.folder, "--from", mirror.url, *key)[0] == 0
+
     def test_settings_written_before_there_were_releases_still_open(self, lab: Site) -> None:
         text = (lab.folder / "site.toml").read_text()
         (lab.folder / "site.toml").write_text(

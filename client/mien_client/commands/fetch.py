@@ -24,7 +24,7 @@ def fetch(
             "--from",
             metavar="URL",
             help="Fetch from a cache or mirror, https://HOST:PORT.",
-            show_default="releases_url in site.toml, else port 9095 of the server",
+            show_default="releases_url in site.toml, else the port that the server named",
         ),
     ] = None,
     release_key: Annotated[

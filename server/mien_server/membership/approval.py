@@ -57,6 +57,7 @@ def approve(
         public_key=site.public_key,
         server=f"{f'[{host}]' if ':' in host else host}:{folder.settings.port}",
         enrol_port=folder.settings.enrol_port,
+        releases_port=folder.settings.releases_port,
         authority=read_bounded(folder.ca_certificate, PEM_LIMIT_BYTES).decode(),
     )
     return site, bundle

@@ -162,6 +162,7 @@ class EnrolmentDoor:
             port=self._folder.settings.port,
             mien_version=MIEN_VERSION,
             release_key=published_key(self._folder.tls),
+            releases_port=self._folder.settings.releases_port,
         )
 
     def _rotate(self, request: RotateRequest) -> RotateReply:
