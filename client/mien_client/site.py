@@ -58,7 +58,7 @@ class SiteSettings(BaseModel):
     threads: int = Field(default=1, ge=1, le=256)
     """CPU threads for training; more than one rarely helps a network this small."""
     releases_url: Annotated[str, Field(pattern=r"^(https://[^\s/@?#]+(/[^\s?#]*)?)?$", max_length=2000)] = ""
-    """Where releases are fetched, up to and without ``/releases``; empty for ``releases_port`` of the server."""
+    """Where releases are fetched, without the ``/releases`` behind it; empty for the server's own."""
 
     @field_validator("server")
     @classmethod

@@ -122,8 +122,11 @@ def check_certificates(tls: Path, now: dt.datetime) -> None:
 
 def ending_soon(tls: Path, now: dt.datetime) -> list[tuple[Path, dt.datetime, str]]:
     """The certificates that end within thirty days: file, when, and how to mend it."""
-    renew = f"mien server init {tls.parent} --renew, then start `up` again"
-    anew = "make a new server folder and invite every site to it; its models can be copied"
+    renew = f"mien server init {tls.parent} --renew; a server that runs takes it by itself"
+    anew = (
+        "make a new server folder and invite every site to it; models, releases and tls/release.* can be "
+        "copied"
+    )
     ends = [
         (tls / file, read_certificate(tls / file).not_valid_after_utc) for file in ("server.crt", "ca.crt")
     ]

@@ -45,6 +45,7 @@ def superlink_command(folder: ServerFolder) -> Command:
         ],
         _environment(folder),
         folder.logs / "superlink.log",
+        shows_certificate=True,
     )
 
 
@@ -71,6 +72,7 @@ def door_command(folder: ServerFolder) -> Command:
         [sys.executable, "-m", "mien_server.web.door", str(folder.path)],
         _environment(folder),
         folder.logs / "door.log",
+        shows_certificate=True,
     )
 
 
@@ -81,6 +83,7 @@ def releases_command(folder: ServerFolder) -> Command:
         [*(sys.executable, "-m", "mien_common"), *("server", "releases", "serve", "--dir", str(folder.path))],
         _environment(folder),
         folder.logs / "releases.log",
+        shows_certificate=True,
     )
 
 

@@ -41,6 +41,8 @@ class Command:
     arguments: Sequence[str]
     environment: Mapping[str, str]
     log_file: Path
+    shows_certificate: bool = False
+    """Whether it shows the server's certificate, and must be started again with another one."""
 
 
 @dataclass
@@ -106,6 +108,12 @@ class Child:
             end_group(self.process.pid, patience_s, self.process)
             self.process.wait()
             self.process = None
+
+    def restart(self, patience_s: float = STOP_PATIENCE_S) -> None:
+        """End the child and start it anew; also one that has died and waits for its next start."""
+        self.stop(patience_s)
+        self.deaths = 0
+        self.start()
 
     def failure(self) -> FederationError:
         """The error to raise when the child died while it should have come up."""

@@ -19,6 +19,7 @@ from typing import Final
 from mien_common.errors import FederationError, MienError
 from mien_common.files import write_atomic
 from mien_common.versions import MIEN_VERSION
+from mien_server.certificate_watch import CertificateWatch
 from mien_server.certificates import check_certificates, warn_of_ends
 from mien_server.child_commands import commands
 from mien_server.control import Control
@@ -66,6 +67,7 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
                 log.warning("event=draft_removed path=%s", draft)
         children = [Child(command) for command in commands(folder)]
         dispatcher, warned = Dispatcher(folder), time.monotonic()
+        certificate = CertificateWatch(folder.tls)
         how, came_up = "crash" if (folder.state / PIDS_FILE).exists() else "new", False
         try:
             for child in children:
@@ -81,6 +83,11 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
                 ready()
             while not stopped():
                 started = [child.watch() for child in children]
+                if certificate.replaced():
+                    for child in children:
+                        if child.command.shows_certificate:
+                            child.restart(STOP_PATIENCE_S)
+                            started.append(True)
                 if any(started):
                     _record_pids(folder, children)
                 dispatcher.look()

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Callable
@@ -37,6 +39,21 @@ def group_lives(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def certificate_shown(port: int) -> bytes | None:
+    """What answers there shows this certificate; None while nobody answers."""
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    trusting.set_alpn_protocols(["h2", "http/1.1"])
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+            trusting.wrap_socket(plain) as secured,
+        ):
+            return secured.getpeercert(binary_form=True)
+    except OSError:
+        return None
 
 
 def test_a_run_publishes_every_round_and_repeats_exactly(make_federation: Make) -> None:
@@ -106,13 +123,16 @@ def test_a_killed_agent_comes_back_as_itself_and_answers_what_it_owed(make_feder
     assert before == after
 
 
-def test_a_killed_superlink_is_started_again_and_the_run_goes_on(make_federation: Make) -> None:
+def test_a_killed_superlink_and_a_renewed_certificate_leave_the_run_going_on(make_federation: Make) -> None:
     federation = make_federation(2)
     with federation:
         federation.up()
         federation.join(["lab-1", "lab-2"])
+        ports = (federation.port, federation.enrol_port, federation.releases_port)
+        before = {port: certificate_shown(port) for port in ports}
+        assert len(set(before.values())) == 1
         events = []
-        for event in federation.run("--rounds", 5, "--quorum", 2, "--deadline", 120):
+        for event in federation.run("--rounds", 8, "--quorum", 2, "--deadline", 120):
             events.append(event)
             if event["event"] == "round" and event["round"] == 2:
                 listing = subprocess.run(
@@ -120,7 +140,13 @@ def test_a_killed_superlink_is_started_again_and_the_run_goes_on(make_federation
                 )
                 for pid in listing.stdout.split():
                     os.kill(int(pid), signal.SIGKILL)
-    assert [event["round"] for event in rounds_of(events)] == [1, 2, 3, 4, 5]
+            if event["event"] == "round" and event["round"] == 4:
+                run_mien("server", "init", federation.server, "--renew")
+                wait_until(
+                    lambda: all(certificate_shown(port) not in (None, before[port]) for port in ports),
+                    "every port shows the new certificate",
+                )
+    assert [event["round"] for event in rounds_of(events)] == list(range(1, 9))
 
 
 def test_the_same_client_app_runs_under_flowers_own_supernode(make_federation: Make) -> None:

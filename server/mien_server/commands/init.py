@@ -56,7 +56,7 @@ def init(
         typer.Option(
             "--renew",
             help="Give an existing folder a new server certificate, the names given here added; "
-            "its sites need nothing new. Start `up` again after it.",
+            "its sites need nothing new, and a server that runs takes it within seconds.",
         ),
     ] = False,
 ) -> None:
@@ -97,7 +97,7 @@ def init(
     save_settings(made)
     print(f"{'renewed' if renew else 'made'} {made.path}")
     if renew:
-        print("start `mien server up` again to use the new certificate")
+        print("a server that runs takes the new certificate within seconds; sites need nothing")
     else:
         print(f"for sites that are made by hand: {made.ca_certificate} and {made.tls / KEY_FILE}")
         print(f"start it: mien server up --dir {made.path}")
