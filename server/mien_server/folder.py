@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -74,12 +75,23 @@ class ServerSettings(BaseModel):
     """Port of the operator's page and JSON API, on loopback only unless ``up --public``; 0 for none."""
     database: str = ""
     """SQLAlchemy URL of the history; empty for SQLite in ``state/history.db``."""
+    tensorboard: bool = True
+    """Whether every run gets event files for TensorBoard, in ``runs/RUN/tensorboard``."""
+    mlflow: str = ""
+    """URL of an MLflow server that runs are logged to; empty for none. May hold a password: never logged."""
 
     @field_validator("ips", "listen")
     @classmethod
     def _addresses(cls, value: tuple[str, ...] | str) -> tuple[str, ...] | str:
         for address in (value,) if isinstance(value, str) else value:
             ipaddress.ip_address(address)
+        return value
+
+    @field_validator("mlflow")
+    @classmethod
+    def _is_web_address(cls, value: str) -> str:
+        if value and not is_web_address(value):  # what was given is not repeated: it may hold a password
+            raise ValueError("it must be an address that begins with http:// or https://, or empty")
         return value
 
     @model_validator(mode="before")
@@ -103,6 +115,15 @@ class ServerSettings(BaseModel):
                 f"{', '.join(PORT_SETTINGS[:-1])} and {PORT_SETTINGS[-1]} must differ, {twice} is given twice"
             )
         return self
+
+
+def is_web_address(text: str) -> bool:
+    """Whether it names a host to be reached by HTTP or HTTPS."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def parse_settings(values: dict[str, object], source: str) -> ServerSettings:
@@ -230,6 +251,13 @@ dashboard_port = {settings.dashboard_port}
 # Where the history of runs is kept: empty for SQLite in this folder, or the URL of a PostgreSQL database,
 # postgresql+psycopg://mien@localhost/mien. MIEN_DATABASE_URL, if set, comes first: keep a password there.
 database = {json.dumps(settings.database)}
+
+# Whether runs write event files for TensorBoard: tensorboard --logdir DIR/runs
+tensorboard = {json.dumps(settings.tensorboard)}
+
+# Address of an MLflow server that runs are logged to, too; empty for none. MIEN_MLFLOW_URL, if set, comes
+# first: keep a password there.
+mlflow = {json.dumps(settings.mlflow)}
 """
     write_atomic(_settings_file(folder.path), text.encode())
 

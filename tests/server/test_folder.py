@@ -21,7 +21,13 @@ from mien_server.folder import (
 
 def test_settings_survive_the_file(tmp_path: Path) -> None:
     settings = ServerSettings(
-        hosts=("lab.example.org",), ips=("::2",), listen="::", port=7001, control_port=7002
+        hosts=("lab.example.org",),
+        ips=("::2",),
+        listen="::",
+        port=7001,
+        control_port=7002,
+        tensorboard=False,
+        mlflow="https://me:secret@mlflow.example.org/",
     )
     save_settings(create_folder(tmp_path / "s", settings))
 
@@ -42,6 +48,10 @@ def test_settings_survive_the_file(tmp_path: Path) -> None:
         {"enrol_port": 7000, "releases_port": 7000},
         {"releases_port": -1},
         {"listen": "everywhere"},
+        {"mlflow": "lab.example.org:5000"},
+        {"mlflow": "file:///tmp/runs"},
+        {"mlflow": "https://"},
+        {"tensorboard": "perhaps"},
         {"ips": ["300.1.1.1"]},
         {"hosts": ["a name"]},
         {"prot": 9092},
@@ -50,6 +60,13 @@ def test_settings_survive_the_file(tmp_path: Path) -> None:
 def test_settings_that_cannot_be_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(SettingsError, match=r"server\.toml"):
         parse_settings(values, "server.toml")
+
+
+def test_what_is_wrong_with_an_address_is_said_without_its_password() -> None:
+    with pytest.raises(SettingsError, match="mlflow") as refused:
+        parse_settings({"mlflow": "ftp://me:secret@mlflow.example.org"}, "server.toml")
+
+    assert "secret" not in str(refused.value)
 
 
 def test_a_folder_from_before_there_were_releases_opens_with_the_usual_port(folder: ServerFolder) -> None:
