@@ -24,11 +24,12 @@ from .commands.serve_releases import serve
 from .commands.show import show
 from .commands.sites import sites
 from .commands.stop import stop
+from .commands.token import token
 from .commands.up import up
 
 ORDER: Final = (
     *("init", "invite", "approve", "enrol", "sites", "revoke"),
-    *("up", "run", "stop", "list", "show"),
+    *("up", "token", "run", "stop", "list", "show"),
     *("models", "promote", "releases", "rollback", "compare-models"),
     *("health", "doctor"),
 )
@@ -56,7 +57,7 @@ def server() -> None:
 
 for command in (
     *(init, invite, approve, enrol, sites, revoke),
-    *(up, run, stop, show),
+    *(up, token, run, stop, show),
     *(models, promote, rollback, compare_models),
     *(health, doctor),
 ):
