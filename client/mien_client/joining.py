@@ -32,7 +32,7 @@ from .site import (
 )
 
 _REQUEST: Final = "request"
-_OWN_FILES: Final = {"keys", "state", "ca.crt", "release.pub", "lost+found"}
+_OWN_FILES: Final = {"keys", "state", "ca.crt", "release.pub", "release-former.pub", "lost+found"}
 """What an attempt that broke off may have left."""
 
 

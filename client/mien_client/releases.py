@@ -18,7 +18,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from mien_common.errors import InputError, MienError, ModelError, TrustError
+from mien_common.errors import FederationError, InputError, MienError, ModelError, TrustError
 from mien_common.files import is_there, make_folder, new_folder, read_bounded, storage_errors, write_atomic
 from mien_common.published import ModelCard, read_card, read_published
 from mien_common.release import (
@@ -39,15 +39,19 @@ from mien_common.release import (
     verified_index,
     verified_sums,
 )
+from mien_common.release_keys import KEYS_FILE, KEYS_LIMIT_BYTES, successor
 from mien_common.release_version import ReleaseVersion, parse_version
 from mien_common.schema import AU_V1
 from mien_common.weights import Weights
 
 from .release_source import ReleaseSource
-from .site import Site, read_release_key
+from .site import Site, read_release_key, read_release_keys
 
 CURRENT: Final = "current"
 READ_ONLY: Final = 0o444
+
+Keys = tuple[Ed25519PublicKey, ...]
+"""The one that signs now, and those before it."""
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +66,9 @@ class Fetched:
     """The release in use until now."""
     downloaded: bool
     new_key: str | None
-    """Fingerprint of the key this site trusts from now on; None where it had one."""
+    """Fingerprint of the key this site trusts from now on; None where that is the one it had."""
+    former_key: str | None
+    """Fingerprint of the key that it trusted until now, and that signed for the new one."""
 
 
 def fetch(
@@ -87,10 +93,10 @@ def fetch(
         There is no room.
     """
     with _locked(site):
-        key, is_new = _key(site, source, own)
-        index = verified_index(source.content(INDEX_FILE, INDEX_LIMIT_BYTES), key)
-        if is_new:
-            write_atomic(site.release_key_file, public_pem(key))
+        known, is_new = _key(site, source, own)
+        index, key = _index(source, known)
+        former = tuple(read_public_key(pem.encode(), INDEX_FILE) for pem in index.former_keys)
+        _trust(site, key, former)
         entry = _choose(index, wanted)
         version, before = parse_version(entry.version), current_version(site)
         if before is not None and version < before and not allow_downgrade:
@@ -104,11 +110,18 @@ def fetch(
                 f"{AU_V1.name!r}. Fetch another version, or bring this agent up to date."
             )
         path = site.releases / entry.version
-        there = _is_there_and_whole(path, entry, key)
+        there = _is_there_and_whole(path, entry, (key, *former))
         if not there:
-            _download(source, path, entry, key)
+            _download(source, path, entry, (key, *former))
         _make_current(site, path)
-        return Fetched(version, path, before, not there, fingerprint(key) if is_new else None)
+        return Fetched(
+            version,
+            path,
+            before,
+            not there,
+            new_key=fingerprint(key) if is_new or key != known else None,
+            former_key=fingerprint(known) if key != known else None,
+        )
 
 
 def current_version(site: Site) -> ReleaseVersion | None:
@@ -132,12 +145,12 @@ def read_model(path: Path, site: Site | None) -> tuple[ModelCard, Weights]:
     if site is not None and is_there(path) and is_there(site.release_key_file):
         folder = path.resolve() if path.is_dir() else path.resolve().parent
         if folder.parent == site.releases.resolve():
-            check_held(folder, read_release_key(site.release_key_file))
+            check_held(folder, *read_release_keys(site))
             path = folder
     return read_published(path)
 
 
-def check_held(path: Path, key: Ed25519PublicKey) -> str:
+def check_held(path: Path, *keys: Ed25519PublicKey) -> str:
     """SHA-256 of the list of the release in ``path``, once every file is as it was signed.
 
     Raises
@@ -148,7 +161,7 @@ def check_held(path: Path, key: Ed25519PublicKey) -> str:
     try:
         sums = read_bounded(path / SUMS_FILE, SUMS_LIMIT_BYTES)
         signature = read_bounded(path / SIGNATURE_FILE, SIGNATURE_BYTES)
-        for name, digest in verified_sums(sums, signature, path.name, key).items():
+        for name, digest in verified_sums(sums, signature, path.name, *keys).items():
             if hashlib.sha256(read_bounded(path / name, FILE_LIMITS_BYTES[name])).hexdigest() != digest:
                 raise TrustError(f"{name} is not what was signed.")
     except (InputError, TrustError) as error:
@@ -170,6 +183,30 @@ def _key(site: Site, source: ReleaseSource, own: bool) -> tuple[Ed25519PublicKey
     return read_public_key(source.content(KEY_FILE, KEY_LIMIT_BYTES), f"what {source.host} gave"), True
 
 
+def _index(source: ReleaseSource, known: Ed25519PublicKey) -> tuple[ReleaseIndex, Ed25519PublicKey]:
+    """The index, and the key that signed it: the known one, or one that it was handed on to."""
+    content = source.content(INDEX_FILE, INDEX_LIMIT_BYTES)
+    try:
+        return verified_index(content, known), known
+    except TrustError as refusal:
+        try:
+            listed = source.content(KEYS_FILE, KEYS_LIMIT_BYTES)
+        except FederationError:  # a server that never changed its key
+            raise refusal from None
+        key = successor(listed, known)
+        if key == known:
+            raise
+        return verified_index(content, key), key
+
+
+def _trust(site: Site, key: Ed25519PublicKey, former: Keys) -> None:
+    """Remember whose releases this site takes; the former keys first, by which it knows what it has."""
+    if former:
+        write_atomic(site.former_release_keys_file, b"".join(public_pem(each) for each in former))
+    if not is_there(site.release_key_file) or read_release_key(site.release_key_file) != key:
+        write_atomic(site.release_key_file, public_pem(key))
+
+
 def _choose(index: ReleaseIndex, wanted: ReleaseVersion | None) -> IndexEntry:
     name = str(wanted) if wanted is not None else index.latest
     entry = index.entry(name) if name is not None else None
@@ -180,11 +217,11 @@ def _choose(index: ReleaseIndex, wanted: ReleaseVersion | None) -> IndexEntry:
     return entry
 
 
-def _is_there_and_whole(path: Path, entry: IndexEntry, key: Ed25519PublicKey) -> bool:
+def _is_there_and_whole(path: Path, entry: IndexEntry, keys: Keys) -> bool:
     if not is_there(path):
         return False
     try:
-        held = check_held(path, key)
+        held = check_held(path, *keys)
     except TrustError as error:
         log.warning("event=release_fetched_again reason=%s", error)
         shutil.rmtree(path, ignore_errors=True)
@@ -197,11 +234,11 @@ def _is_there_and_whole(path: Path, entry: IndexEntry, key: Ed25519PublicKey) ->
     return True
 
 
-def _download(source: ReleaseSource, path: Path, entry: IndexEntry, key: Ed25519PublicKey) -> None:
+def _download(source: ReleaseSource, path: Path, entry: IndexEntry, keys: Keys) -> None:
     version = entry.version
     sums = source.content(f"{version}/{SUMS_FILE}", SUMS_LIMIT_BYTES)
     signature = source.content(f"{version}/{SIGNATURE_FILE}", SIGNATURE_BYTES)
-    hashes = verified_sums(sums, signature, version, key)
+    hashes = verified_sums(sums, signature, version, *keys)
     if hashlib.sha256(sums).hexdigest() != entry.sums_sha256:
         raise TrustError(
             f"{SUMS_FILE} of release {version} is not the one in the index. Nothing was changed here; fetch "

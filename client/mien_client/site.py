@@ -7,6 +7,7 @@ sessions/      features and ratings; never leave
 calibrations/  participants' neutral faces, as 17 numbers each; never leave
 models/        the newest global model the server sent
 release.pub    the key that signs this server's releases: the only one this site trusts
+release-former.pub  keys that did so before it: by them older releases are known
 releases/      releases that were fetched; ``current`` points to the one in use
 state/         what the agent needs to resume after a crash
 receipts.jsonl what left, when, and how many bytes
@@ -101,6 +102,11 @@ class Site:
         return self.folder / "release.pub"
 
     @property
+    def former_release_keys_file(self) -> Path:
+        """The keys that signed this server's releases before that one did."""
+        return self.folder / "release-former.pub"
+
+    @property
     def state(self) -> Path:
         """Where the agent keeps what it needs after a crash."""
         return self.folder / "state"
@@ -190,6 +196,27 @@ def read_release_key(path: Path) -> Ed25519PublicKey:
     except InputError as error:
         raise TrustError(f"{error}. Give the server's tls/release.pub, from its operator.") from error
     return read_public_key(content, path)
+
+
+def read_former_keys(site: Site) -> tuple[Ed25519PublicKey, ...]:
+    """The keys that signed this server's releases before the one that the site trusts now, oldest first.
+
+    Raises
+    ------
+    TrustError
+        The file that holds them is damaged.
+    """
+    file = site.former_release_keys_file
+    if not is_there(file):
+        return ()
+    end = b"-----END PUBLIC KEY-----\n"
+    pems = read_bounded(file, _SMALL_FILE_BYTES).split(end)[:-1]
+    return tuple(read_public_key(pem + end, file) for pem in pems)
+
+
+def read_release_keys(site: Site) -> tuple[Ed25519PublicKey, ...]:
+    """The key that the site trusts for releases, and those before it."""
+    return read_release_key(site.release_key_file), *read_former_keys(site)
 
 
 def pin_release_key(site: Site, path: Path) -> None:

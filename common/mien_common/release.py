@@ -5,6 +5,7 @@ server's listener and ``mien agent fetch`` need it before they know whether ther
 
     releases/index.json      every release, and which is the latest; signed; the only file that changes
     releases/release.pub     the key that signs
+    releases/release-keys.json   where it was ever changed: the keys (:mod:`mien_common.release_keys`)
     releases/1.0.0/          never changes
         model.safetensors  model.onnx  card.json  MODEL_CARD.md
         SHA256SUMS           ``# mien release 1.0.0``, then a line per file, for ``sha256sum --check``
@@ -96,6 +97,10 @@ class ReleaseIndex(_Read):
     latest: Version | None
     """The one that sites should have; None before the first, and while there are only trials."""
     releases: tuple[IndexEntry, ...] = Field(max_length=10_000, strict=False)
+    former_keys: tuple[Annotated[str, Field(max_length=KEY_LIMIT_BYTES)], ...] = Field(
+        default=(), max_length=200, strict=False
+    )
+    """PEM of keys that signed some of these releases before the key that signs this index."""
 
     def entry(self, version: str) -> IndexEntry | None:
         """What the index tells of ``version``; None where it does not know it."""
@@ -136,21 +141,25 @@ def parse_sums(content: bytes, version: str) -> dict[str, str]:
     return hashes
 
 
-def verified_sums(sums: bytes, signature: bytes, version: str, key: Ed25519PublicKey) -> dict[str, str]:
+def verified_sums(
+    sums: bytes, signature: bytes, version: str, key: Ed25519PublicKey, *former: Ed25519PublicKey
+) -> dict[str, str]:
     """Hash by file name, once the server's signature of them holds.
+
+    Parameters
+    ----------
+    former : keys that signed before ``key`` did, and were handed on to it.
 
     Raises
     ------
     TrustError
-        The signature is not of this key, or :func:`parse_sums` finds something wrong.
+        The signature is of none of these keys, or :func:`parse_sums` finds something wrong.
     """
-    try:
-        key.verify(signature, sums)
-    except InvalidSignature as error:
+    if not any(_holds(each, signature, sums) for each in (key, *former)):
         raise TrustError(
             f"the signature of release {version} is not by the key this site trusts "
             f"({fingerprint(key)}). {_AGAIN}"
-        ) from error
+        )
     return parse_sums(sums, version)
 
 
@@ -223,6 +232,14 @@ def fingerprint(key: Ed25519PublicKey) -> str:
     raw = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
     digest = hashlib.sha256(raw).hexdigest()[:32]
     return " ".join(digest[start : start + 4] for start in range(0, len(digest), 4))
+
+
+def _holds(key: Ed25519PublicKey, signature: bytes, content: bytes) -> bool:
+    try:
+        key.verify(signature, content)
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _signed_bytes(document: Any) -> bytes:

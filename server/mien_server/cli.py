@@ -19,6 +19,7 @@ from .commands.promote import promote
 from .commands.releases import releases
 from .commands.revoke import revoke
 from .commands.rollback import rollback
+from .commands.rotate_release_key import rotate_key
 from .commands.run import run
 from .commands.serve_releases import serve
 from .commands.show import show
@@ -65,4 +66,5 @@ for command in (
 app.command("list")(list_runs)
 released = typer.Typer(invoke_without_command=True, callback=releases)
 released.command()(serve)
+released.command()(rotate_key)
 app.add_typer(released, name="releases")

@@ -16,7 +16,17 @@ from pathlib import Path
 from typing import Final
 
 from mien_common.errors import FederationError, MienError, TrustError
+from mien_common.files import read_bounded
 from mien_common.findings import Finding, fault, ok, warning
+from mien_common.release import (
+    INDEX_FILE,
+    INDEX_LIMIT_BYTES,
+    KEY_FILE,
+    KEY_LIMIT_BYTES,
+    fingerprint,
+    read_public_key,
+    verified_index,
+)
 from mien_common.validity import days_left, ends_soon, key_end
 from mien_common.versions import MIEN_VERSION
 from mien_server.certificates import check_certificates, ending_soon, read_certificate
@@ -25,7 +35,7 @@ from mien_server.health import check_door, check_health, check_releases
 from mien_server.membership.enrolment import pem_of, public_key_pem
 from mien_server.membership.invites import certificate_names
 from mien_server.membership.roll import Roll, read_roll
-from mien_server.publishing.release_key import PRIVATE_KEY_FILE
+from mien_server.publishing.release_key import NEXT_KEY_FILE, PRIVATE_KEY_FILE
 
 LITTLE_DISK_BYTES: Final = 2 * 1000**3
 NO_DISK_BYTES: Final = 200 * 1000**2
@@ -44,6 +54,7 @@ def examine(folder: ServerFolder, now: dt.datetime) -> Iterable[Finding]:
     running = _running(folder)
     yield from _doors(folder, running)
     yield from _sites(folder, running, now)
+    yield _releases(folder)
 
 
 def _versions() -> Iterable[Finding]:
@@ -77,7 +88,7 @@ def _disk(folder: ServerFolder) -> Finding:
 
 def _secrecy(folder: ServerFolder) -> Finding:
     """Files that nobody else may read."""
-    keys = [folder.tls / name for name in ("ca.key", "server.key", PRIVATE_KEY_FILE)]
+    keys = [folder.tls / name for name in ("ca.key", "server.key", PRIVATE_KEY_FILE, NEXT_KEY_FILE)]
     private = [folder.tls, folder.state, *keys]
     loose = [str(path) for path in private if path.exists() and path.stat().st_mode & 0o077]
     if loose:
@@ -247,6 +258,23 @@ def _registration(folder: ServerFolder, roll: Roll, said: str) -> Finding:
             f"move {folder.state / 'superlink.db'} away to forget them",
         )
     return ok("enrolment", said)
+
+
+def _releases(folder: ServerFolder) -> Finding:
+    """Whether the index of the releases is signed with the key that sites are given."""
+    key, public = folder.tls / PRIVATE_KEY_FILE, folder.tls / KEY_FILE
+    if public.exists() and not key.exists():
+        return fault("releases", f"{key} is gone, and sites trust no other", "put it back from a copy")
+    if not (folder.releases / INDEX_FILE).exists():
+        return ok("releases", "none yet")
+    try:
+        trusted = read_public_key(read_bounded(public, KEY_LIMIT_BYTES), public)
+        index = verified_index(read_bounded(folder.releases / INDEX_FILE, INDEX_LIMIT_BYTES), trusted)
+    except MienError as error:
+        found = str(error).partition(". ")[0]
+        return fault("releases", found, f"mien server releases --dir {folder.path}")
+    said = f"{len(index.releases)}, the latest {index.latest or 'none'}"
+    return ok("releases", f"{said}, signed with the key {fingerprint(trusted)}")
 
 
 def folder_of(path: Path) -> ServerFolder | Finding:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +20,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner
 
 from mien_client import cli
+from mien_client import releases as releases_module
 from mien_client.release_source import ReleaseSource, source_for
 from mien_client.releases import current_version, fetch, read_model
-from mien_client.site import Site, SiteSettings, create_site, open_site
+from mien_client.site import Site, SiteSettings, create_site, open_site, read_release_key
 from mien_common.architecture import Architecture
 from mien_common.errors import (
     FederationError,
@@ -31,13 +33,23 @@ from mien_common.errors import (
     StorageError,
     TrustError,
 )
+from mien_common.files import write_atomic
 from mien_common.published import read_published
-from mien_common.release import public_pem, read_public_key, signed_index, sums_text, verified_index
+from mien_common.release import (
+    FILE_LIMITS_BYTES,
+    fingerprint,
+    public_pem,
+    read_public_key,
+    signed_index,
+    sums_text,
+    verified_index,
+)
+from mien_common.release_keys import first_key, hand_on
 from mien_common.release_version import parse_version
 from mien_server.certificates import issue_server_certificate, make_authority
 from mien_server.folder import ServerFolder, ServerSettings, create_folder
 from mien_server.publishing.release_key import release_key
-from mien_server.publishing.releases import promote, roll_back
+from mien_server.publishing.releases import promote, roll_back, rotate_release_key
 
 from ..made_models import publish_model
 
@@ -505,6 +517,7 @@ class TestCommand:
             "path": str(site / "releases" / "1.0.0"),
             "current": str(site / "releases" / "current"),
             "new_key": None,
+            "former_key": None,
         }
 
     def test_a_key_is_not_exchanged_for_another(self, lab: Site, mirror: Mirror, tmp_path: Path) -> None:
@@ -547,6 +560,105 @@ class TestCommand:
             "\n".join(line for line in text.splitlines() if "releases_url" not in line)
         )
         assert open_site(lab.folder).settings.releases_url == ""
+
+
+class TestTheServerChangesItsKey:
+    """The key that a site trusts signs for the next one; nobody else can."""
+
+    def test_the_site_follows_and_takes_releases_of_either_key(self, lab: Site, mirror: Mirror) -> None:
+        bring(lab, "1.0.0")
+        old = read_release_key(lab.release_key_file)
+        for _ in range(2):
+            rotate_release_key(mirror.folder, NOW)
+        promote(mirror.folder, publish_model(mirror.folder.models, 3), None, NOW)
+        assert bring(lab) == "1.2.0"
+        new = release_key(mirror.folder.tls).public_key()
+        assert read_release_key(lab.release_key_file) == new != old
+        assert bring(lab, "1.1.0", allow_downgrade=True) == "1.1.0", "signed by the key of before"
+        for version in ("1.0.0", "1.1.0", "1.2.0"):
+            read_model(lab.releases / version, lab)
+        assert mirror.asked.count("release-keys.json") == 1, "once is enough"
+
+    def test_a_site_that_comes_later_takes_old_releases_too(self, mirror: Mirror, tmp_path: Path) -> None:
+        rotate_release_key(mirror.folder, NOW)
+        settings = SiteSettings(name="lab-5", server="localhost:9092", releases_url=mirror.url)
+        late = create_site(tmp_path / "late", settings, mirror.folder.ca_certificate)
+        assert bring(late, "1.0.0") == "1.0.0"
+        assert read_model(late.releases / "current", late)[0].round == 1
+        assert "release-keys.json" not in mirror.asked
+
+    def test_a_key_that_the_old_one_did_not_sign_for_changes_nothing(self, lab: Site, mirror: Mirror) -> None:
+        bring(lab, "1.0.0")
+        before = lab.release_key_file.read_bytes()
+        thief = Ed25519PrivateKey.generate()
+        listed = hand_on(
+            first_key(read_release_key(lab.release_key_file), "x"), thief, thief.public_key(), "x"
+        )
+        index = verified_index(
+            (mirror.folder.releases / "index.json").read_bytes(), read_release_key(lab.release_key_file)
+        )
+        mirror.spoilt["index.json"] = lambda _: signed_index(index, thief)
+        (mirror.folder.releases / "release-keys.json").write_text(listed.model_dump_json())
+        with pytest.raises(TrustError, match="did not sign for it"):
+            bring(lab)
+        for spoilt in (b"", b"x" * 200_000):
+            (mirror.folder.releases / "release-keys.json").write_bytes(spoilt)
+            with pytest.raises(TrustError):
+                bring(lab)
+        (mirror.folder.releases / "release-keys.json").unlink()
+        with pytest.raises(TrustError, match="not by the key this site trusts"):
+            bring(lab)
+        assert lab.release_key_file.read_bytes() == before
+        assert current_version(lab) == parse_version("1.0.0")
+
+    def test_the_key_of_before_signs_nothing_any_more(self, lab: Site, mirror: Mirror) -> None:
+        """Who copied it cannot bring a site that has followed back, nor slip it a release."""
+        stolen = release_key(mirror.folder.tls)
+        old_index = (mirror.folder.releases / "index.json").read_bytes()
+        rotate_release_key(mirror.folder, NOW)
+        bring(lab, "1.0.0")
+        mirror.spoilt["index.json"] = lambda _: old_index
+        with pytest.raises(TrustError, match="not by the key this site trusts"):
+            bring(lab)
+        del mirror.spoilt["index.json"]
+        sums = mirror.folder.releases / "1.1.0" / "SHA256SUMS"
+        forged = sums_text("1.1.0", dict.fromkeys(FILE_LIMITS_BYTES, "0" * 64))
+        assert forged != sums.read_bytes()
+        mirror.spoilt["1.1.0/SHA256SUMS"] = lambda _: forged
+        mirror.spoilt["1.1.0/SHA256SUMS.sig"] = lambda _: stolen.sign(forged)
+        with pytest.raises(TrustError, match="is not the one in the index"):
+            bring(lab)
+        assert current_version(lab) == parse_version("1.0.0")
+
+    def test_the_command_says_so_once(self, lab: Site, mirror: Mirror) -> None:
+        def said() -> str:
+            return CliRunner().invoke(cli.app, ["fetch", "--site", str(lab.folder)]).stdout
+
+        said()
+        old, new = (fingerprint(key) for key in rotate_release_key(mirror.folder, NOW))
+        told = said()
+        assert f"another key now: {new}" in told
+        assert old in told
+        assert "another key" not in said()
+
+    def test_killed_between_the_two_files_it_follows_again(
+        self, lab: Site, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bring(lab)
+        rotate_release_key(mirror.folder, NOW)
+
+        def killed(path: Path, *arguments: Any, **options: Any) -> None:
+            if path == lab.release_key_file:
+                raise KeyboardInterrupt
+            write_atomic(path, *arguments, **options)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(releases_module, "write_atomic", killed)
+            with pytest.raises(KeyboardInterrupt):
+                bring(lab)
+        read_model(lab.releases / "current", lab)
+        assert bring(lab) == "1.1.0"
+        assert read_release_key(lab.release_key_file) == release_key(mirror.folder.tls).public_key()
 
 
 def test_fetches_at_the_same_time_wait_for_each_other(lab: Site, mirror: Mirror) -> None:

@@ -17,6 +17,8 @@ from mien_server import cli, doctor
 from mien_server.certificates import issue_server_certificate, warn_of_ends
 from mien_server.folder import ServerFolder, ServerSettings
 from mien_server.membership.enrolment import enrol_key
+from mien_server.publishing.release_key import release_key
+from tests.made_models import publish_model
 from tests.server.door_thread import now, open_door
 
 
@@ -35,7 +37,7 @@ def test_a_server_that_does_not_run(folder: ServerFolder) -> None:
     found = findings(folder)
     assert list(found) == [
         *("versions", "disk", "private files", "certificate", "host names", "clock", "server", "listening"),
-        *("enrolment port", "releases port", "enrolment"),
+        *("enrolment port", "releases port", "enrolment", "releases"),
     ]
     silent = {"server", "enrolment port", "releases port"}
     assert {check for check, each in found.items() if each.state == "fault"} == silent
@@ -44,6 +46,22 @@ def test_a_server_that_does_not_run(folder: ServerFolder) -> None:
     assert all(each.remedy for each in found.values() if each.state != "ok")
     with open_door(folder):
         assert findings(folder)["enrolment port"].state == "ok"
+
+
+def test_releases(folder: ServerFolder) -> None:
+    publish_model(folder.models)
+    run(folder, "promote", "latest")
+    found = findings(folder)["releases"]
+    assert (found.state, found.found.startswith("1, the latest 1.0.0, signed with the key ")) == ("ok", True)
+    (folder.tls / "release.key").unlink()
+    assert "put it back" in findings(folder)["releases"].remedy
+    # Another key in its place: what sites fetch no longer holds.
+    (folder.tls / "release.pub").unlink()
+    release_key(folder.tls)
+    found = findings(folder)["releases"]
+    assert (found.state, "not by the key" in found.found) == ("fault", True)
+    run(folder, "releases")
+    assert findings(folder)["releases"].state == "ok"
 
 
 def test_certificates(folder: ServerFolder) -> None:

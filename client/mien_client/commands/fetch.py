@@ -65,9 +65,13 @@ def fetch(
             path=str(done.path),
             current=str(current),
             new_key=done.new_key,
+            former_key=done.former_key,
         )
         return
-    if done.new_key is not None:
+    if done.former_key is not None:
+        print(f"the server signs releases with another key now: {done.new_key}")
+        print(f"the one before, {done.former_key}, signed for it, so this site trusts it from now on")
+    elif done.new_key is not None:
         print(f"this site now trusts releases signed with the key {done.new_key}")
         print("`mien server releases` shows the server's: compare them once, by telephone")
     came = "fetched and verified" if done.downloaded else "was here already, and is verified"

@@ -9,6 +9,7 @@ What a line of the server's own journal (:mod:`mien_server.server_events`) says 
     refused          how: enrolment or login (the door), count: how many since the last such line
     promoted         version, run, round
     rolled_back      version, run, round: the latest from now on
+    release_key_rotated   nothing: releases are signed with a new key
     server_started   version (of Mien), how: new, or crash where the one before did not go down in order
     server_stopped   version (of Mien)
 """
@@ -28,6 +29,7 @@ KINDS: Final = {
     "refused": "somebody was refused at the enrolment door or at the page's login",
     "promoted": "a model was made a release",
     "rolled_back": "the latest release was set to another one",
+    "release_key_rotated": "the key that signs releases was changed",
     "server_started": "the server came up",
     "server_stopped": "the server went down in order",
     # from runs' journals
@@ -42,4 +44,6 @@ KINDS: Final = {
     "stopped": "a run was stopped",
     "failed": "a run failed",
     "died": "a run's process ended without a word",
+    # from either
+    "unreadable": "a line of a journal is damaged, and was skipped",
 }

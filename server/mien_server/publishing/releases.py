@@ -34,6 +34,7 @@ from mien_common.release import (
     SUMS_LIMIT_BYTES,
     IndexEntry,
     ReleaseIndex,
+    public_pem,
     signed_index,
     sums_text,
     verified_index,
@@ -43,7 +44,7 @@ from mien_common.release_version import ReleaseVersion, parse_version
 from mien_server.folder import ServerFolder
 from mien_server.publishing.model_card import model_card
 from mien_server.publishing.registry import LATEST
-from mien_server.publishing.release_key import release_key
+from mien_server.publishing.release_key import change_release_key, former_keys, release_key
 from mien_server.server_events import record_event
 
 FIRST: Final = ReleaseVersion(1, 0, 0)
@@ -145,7 +146,7 @@ def roll_back(folder: ServerFolder, version: ReleaseVersion, now: dt.datetime) -
         path = folder.releases / str(version)
         if not is_there(path):
             raise InputError(f"there is no release {version}. `mien server releases` lists them.")
-        check_release(path, str(version), release_key(folder.tls).public_key())
+        check_release(path, str(version), release_key(folder.tls).public_key(), *former_keys(folder))
         _point_latest(folder, version)
         _write_index(folder, now)
         card = read_card(path)
@@ -166,6 +167,17 @@ def list_releases(folder: ServerFolder) -> list[Release]:
     return sorted(found, key=lambda release: release.version)
 
 
+def rotate_release_key(folder: ServerFolder, now: dt.datetime) -> tuple[Ed25519PublicKey, Ed25519PublicKey]:
+    """Sign releases with a new key from now on; the public halves of the old one and of the new one."""
+    with _locked(folder):
+        old, new = change_release_key(folder, now)
+        if list_releases(folder):
+            _write_index(folder, now)
+    record_event(folder, "release_key_rotated")
+    log.info("event=release_key_rotated")
+    return old, new
+
+
 def refresh_index(folder: ServerFolder, now: dt.datetime) -> None:
     """Make ``index.json`` say what is there: a crash may have come before it was written."""
     with _locked(folder):
@@ -179,12 +191,12 @@ def refresh_index(folder: ServerFolder, now: dt.datetime) -> None:
             _write_index(folder, now)
 
 
-def check_release(path: Path, version: str, key: Ed25519PublicKey) -> None:
-    """Raise TrustError unless every file of the release in ``path`` is as it was signed."""
+def check_release(path: Path, version: str, key: Ed25519PublicKey, *former: Ed25519PublicKey) -> None:
+    """Raise TrustError unless every file of the release in ``path`` is as one of the keys signed it."""
     try:
         sums = read_bounded(path / SUMS_FILE, SUMS_LIMIT_BYTES)
         signature = read_bounded(path / SIGNATURE_FILE, SIGNATURE_BYTES)
-        for name, digest in verified_sums(sums, signature, version, key).items():
+        for name, digest in verified_sums(sums, signature, version, key, *former).items():
             if hashlib.sha256(read_bounded(path / name, FILE_LIMITS_BYTES[name])).hexdigest() != digest:
                 raise TrustError(f"{path / name} is not what was signed.")
     except (InputError, TrustError) as error:
@@ -243,7 +255,12 @@ def _index(folder: ServerFolder, created: str) -> ReleaseIndex:
     entries = [entry for release in list_releases(folder) if (entry := _entry(release)) is not None]
     latest = _latest_version(folder)
     known = latest is not None and any(entry.version == str(latest) for entry in entries)
-    return ReleaseIndex(created=created, latest=str(latest) if known else None, releases=tuple(entries))
+    return ReleaseIndex(
+        created=created,
+        latest=str(latest) if known else None,
+        releases=tuple(entries),
+        former_keys=tuple(public_pem(key).decode() for key in former_keys(folder)),
+    )
 
 
 def _entry(release: Release) -> IndexEntry | None:

@@ -1,8 +1,8 @@
 """Releases over HTTP: read-only, without a login, made so that any cache may stand in front.
 
-Enters: GET and HEAD. Leaves: ``index.json`` and ``release.pub``, which are asked for anew after a minute,
-and ``<version>/<file>``, which never change and may be kept for ever. Nothing is read but the files of
-releases, and nothing heavy is loaded: no PyTorch, no ONNX.
+Enters: GET and HEAD. Leaves: ``index.json``, ``release.pub`` and, if it was ever changed, the list of such
+keys, which are asked for anew after a minute, and ``<version>/<file>``, which never change and may be kept
+for ever. Nothing is read but the files of releases, and nothing heavy is loaded: no PyTorch, no ONNX.
 
     app = Starlette(routes=[Mount("/releases", app=releases_app(folder))])
 """
@@ -32,6 +32,7 @@ from mien_common.release import (
     SUMS_LIMIT_BYTES,
     parse_sums,
 )
+from mien_common.release_keys import KEYS_FILE, KEYS_LIMIT_BYTES
 from mien_common.release_version import parse_version
 from mien_server.folder import ServerFolder
 
@@ -40,6 +41,7 @@ FOR_A_MINUTE: Final = "public, max-age=60"
 
 _TYPES: Final[Mapping[str, str]] = {
     INDEX_FILE: "application/json",
+    KEYS_FILE: "application/json",
     "card.json": "application/json",
     "MODEL_CARD.md": "text/markdown; charset=utf-8",
     KEY_FILE: "application/x-pem-file",
@@ -57,6 +59,9 @@ def releases_app(folder: ServerFolder) -> Starlette:
     def key(request: Request) -> Response:
         return _changing(request, folder.tls / KEY_FILE, KEY_LIMIT_BYTES)
 
+    def keys(request: Request) -> Response:
+        return _changing(request, folder.releases / KEYS_FILE, KEYS_LIMIT_BYTES)
+
     def file(request: Request) -> Response:
         return _unchanging(
             request, folder.releases, request.path_params["version"], request.path_params["file"]
@@ -66,6 +71,7 @@ def releases_app(folder: ServerFolder) -> Starlette:
         routes=[
             Route(f"/{INDEX_FILE}", index),
             Route(f"/{KEY_FILE}", key),
+            Route(f"/{KEYS_FILE}", keys),
             Route("/{version}/{file}", file),
         ],
         exception_handlers={HTTPException: _refusal},
@@ -79,10 +85,11 @@ def _changing(request: Request, file: Path, limit_bytes: int) -> Response:
     try:
         content = read_bounded(file, limit_bytes)
     except InputError as error:
-        raise HTTPException(404, "there is no release yet") from error
+        why = "the release key was never changed" if file.name == KEYS_FILE else "there is no release yet"
+        raise HTTPException(404, why) from error
     headers = _headers(file.name, hashlib.sha256(content).hexdigest(), FOR_A_MINUTE)
-    if _is_known(request, headers["etag"]):
-        return _not_modified(headers)
+    if is_known(request, headers["etag"]):
+        return not_modified(headers)
     return Response(content, headers=headers)
 
 
@@ -93,20 +100,28 @@ def _unchanging(request: Request, releases: Path, version: str, name: str) -> Re
         )
     try:
         folder = releases / str(parse_version(version))
-        digest = _digest(folder, version, name)
+        digest = digest_of_file(folder, version, name)
         found = (folder / name).stat()
     except (InputError, OSError) as error:
         raise HTTPException(404, f"there is no such release; /releases/{INDEX_FILE} lists them") from error
     except TrustError as error:
         raise HTTPException(500, "this release is damaged on the server") from error
     headers = _headers(name, digest, FOR_EVER)
-    if _is_known(request, headers["etag"]):
-        return _not_modified(headers)
+    if is_known(request, headers["etag"]):
+        return not_modified(headers)
     return FileResponse(folder / name, headers=headers, stat_result=found)
 
 
-def _digest(folder: Path, version: str, name: str) -> str:
-    """SHA-256 of a release's file, from its list: a large file is not read for it."""
+def digest_of_file(folder: Path, version: str, name: str) -> str:
+    """SHA-256 of a release's file, from its list: a large file is not read for it.
+
+    Raises
+    ------
+    InputError
+        There is no such release, or no such file of it.
+    TrustError
+        The list is damaged.
+    """
     if name in _SMALL:
         return hashlib.sha256(read_bounded(folder / name, _SMALL[name])).hexdigest()
     return parse_sums(read_bounded(folder / SUMS_FILE, SUMS_LIMIT_BYTES), version)[name]
@@ -121,13 +136,14 @@ def _headers(name: str, digest: str, keep: str) -> dict[str, str]:
     }
 
 
-def _is_known(request: Request, etag: str) -> bool:
+def is_known(request: Request, etag: str) -> bool:
     """Whether the caller has this very content (RFC 9110, 13.1.2: compared weakly)."""
     given = request.headers.get("if-none-match", "")
     return any(tag.strip().removeprefix("W/") in (etag, "*") for tag in given.split(","))
 
 
-def _not_modified(headers: Mapping[str, str]) -> Response:
+def not_modified(headers: Mapping[str, str]) -> Response:
+    """304, with what a cache must be told again."""
     return Response(status_code=304, headers={name: headers[name] for name in ("etag", "cache-control")})
 
 
