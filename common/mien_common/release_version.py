@@ -15,9 +15,11 @@ LONGEST: Final = 64
 
 _NUMBER: Final = r"(0|[1-9][0-9]{0,8})"
 _IDENTIFIER: Final = r"(?:0|[1-9][0-9]{0,8}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
-_PATTERN: Final = re.compile(
-    rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-({_IDENTIFIER}(?:\.{_IDENTIFIER})*))?", re.ASCII
-)
+_VERSION: Final = rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-({_IDENTIFIER}(?:\.{_IDENTIFIER})*))?"
+_PATTERN: Final = re.compile(_VERSION, re.ASCII)
+
+VERSION_PATTERN: Final = f"^{_VERSION}$"
+"""The same for schemas; what matches and is no longer than ``LONGEST`` is a version."""
 
 
 @total_ordering

@@ -1,0 +1,101 @@
+"""What changed since it was last looked: one look at the files and the history for everybody who watches.
+
+Enters: the history and the live files. Leaves: a status, rounds, lines of the log, and whether the lists of
+models changed, each with the name that the stream gives it.
+"""
+
+import json
+import logging
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mien_common.errors import MienError
+from mien_server.facts import EventFacts, RoundFacts, Status
+from mien_server.status import read_status
+from mien_server.web.dashboard.desk import Desk
+
+MOST_AT_ONCE: Final = 500
+"""Lines of the log, or rounds, that one look takes up; the next one goes on."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class News:
+    """Something for everybody who watches."""
+
+    event: str
+    """``round``, ``log`` or ``models``."""
+    data: str
+    id: int | None = None
+    """Of a line of the log."""
+
+
+class Watch:
+    """Looks, again and again; not to be used by two threads at once."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._log: int | None = None
+        self._run, self._round = "", 0
+        self._models: Hashable = None
+        self._is_away = False
+        self.status: Status | None = None
+        """Of the last look; None where there was none."""
+
+    def look(self) -> list[News]:
+        """What is new, in order; the first look says nothing, and remembers what there is."""
+        try:
+            self.status = read_status(self._desk.folder, self._desk.history, self._desk.clock())
+            found = [*self._rounds(), *self._lines(), *self._lists()]
+        except MienError as error:
+            if not self._is_away:
+                log.warning("event=stream_waits reason=%s", error)
+            self._is_away = True
+            return []
+        self._is_away = False
+        return found
+
+    def _rounds(self) -> Iterator[News]:
+        run = self.status.run if self.status else None
+        if run is None:
+            return
+        if run.run != self._run:
+            is_first, self._run, self._round = not self._run, run.run, 0
+            if is_first:
+                self._round = run.rounds_done
+        for round_ in self._desk.history.rounds(run.run, self._round, MOST_AT_ONCE):
+            self._round = round_.round
+            yield News("round", json_of(round_))
+
+    def _lines(self) -> Iterator[News]:
+        if self._log is None:
+            self._log = self._desk.history.last_event()
+        for line in self._desk.history.events(after=self._log, limit=MOST_AT_ONCE):
+            self._log = line.id
+            yield line_of(line)
+
+    def _lists(self) -> Iterator[News]:
+        state = self._desk.catalogue.state()
+        if self._models not in (None, state):
+            yield News("models", "{}")
+        self._models = state
+
+
+def line_of(event: EventFacts) -> News:
+    """A line of the log."""
+    return News("log", json_of(event), event.id)
+
+
+def json_of(facts: EventFacts | RoundFacts | Status) -> str:
+    """Facts on one line; what is not finite is null."""
+    return facts.model_dump_json()
+
+
+def what_matters(status: Status) -> str:
+    """A status without what is different at every look."""
+    values: dict[str, Any] = status.model_dump(mode="json")
+    for name in ("time", "behind_s"):
+        del values["server"][name]
+    return json.dumps(values)
