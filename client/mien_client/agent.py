@@ -40,6 +40,9 @@ MOST_TRIES: Final = 3
 FIRST_RETRY_S: Final = 0.5
 LONGEST_RETRY_S: Final = 10.0
 
+WARN_EVERY_S: Final = 24 * 3600.0
+"""How often the log says again that a certificate or key ends soon; an agent may be connected for months."""
+
 
 def run_agent(site: Site) -> None:
     """Serve the federation until the process is interrupted.
@@ -61,8 +64,7 @@ def run_agent(site: Site) -> None:
             try:
                 ends = check_server(site.settings.server, root)
                 note_server_certificate(site, ends)
-                for ending in ends_of_trust(site, dt.datetime.now(dt.UTC)):
-                    log.warning("ends_soon what=%s reason=%s", ending.what, ending)
+                _warn_of_ends(site)
                 with Fleet(site.settings.server, root, key, site.state) as fleet:
                     log.info("joined server=%s site=%s", site.settings.server, site.settings.name)
                     retry_s = FIRST_RETRY_S
@@ -78,8 +80,11 @@ def _serve(site: Site, fleet: Fleet, outbox: Outbox) -> None:
     """Answer orders, the one left over from a crash first, until the connection is lost."""
     journal = site.state / "order.safetensors"
     pause_s = FIRST_POLL_S
-    order = kept_order(journal)
+    order, warned = kept_order(journal), time.monotonic()
     while True:
+        if time.monotonic() - warned > WARN_EVERY_S:
+            _warn_of_ends(site)
+            warned = time.monotonic()
         if order is None:
             try:
                 order = fleet.receive()
@@ -97,6 +102,12 @@ def _serve(site: Site, fleet: Fleet, outbox: Outbox) -> None:
         _answer(site, fleet, outbox, order)
         journal.unlink(missing_ok=True)
         order, pause_s = None, FIRST_POLL_S
+
+
+def _warn_of_ends(site: Site) -> None:
+    """A line in the log for each certificate or key that ends within thirty days."""
+    for ending in ends_of_trust(site, dt.datetime.now(dt.UTC)):
+        log.warning("ends_soon what=%s reason=%s", ending.what, ending)
 
 
 def _answer(site: Site, fleet: Fleet, outbox: Outbox, order: Order) -> None:

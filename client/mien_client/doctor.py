@@ -26,7 +26,7 @@ from .key_rotation import door_of
 from .site import Site, open_site
 from .status import cuda_devices
 from .tls import HANDSHAKE_S, ServerUnreachableError, check_server
-from .trust import authority_end, ends_of_trust
+from .trust import ends_of_trust
 
 SKEW_WARNING_S: Final = 60.0
 SKEW_FAULT_S: Final = 290.0
@@ -108,7 +108,6 @@ def _skew(site: Site) -> float | str:
 
 
 def _tls(site: Site, skew: float | str) -> Iterable[Finding]:
-    authority = authority_end(site)
     try:
         ends = check_server(site.settings.server, site.root_certificate())
     except ServerUnreachableError as error:
@@ -127,8 +126,7 @@ def _tls(site: Site, skew: float | str) -> Iterable[Finding]:
             yield fault("TLS chain", said or str(error), remedy)
         return
     now = dt.datetime.now(dt.UTC)
-    until = min(ends, authority) if authority else ends
-    if ends_soon(until, now):
+    if ends_soon(ends, now):
         yield warning(
             "TLS chain",
             f"the server's certificate {days_left(ends, now)}",

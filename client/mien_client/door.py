@@ -60,7 +60,7 @@ class Door:
         body = request.model_dump_json().encode()
         while True:
             context = ssl.create_default_context(cadata=self.authority.decode())
-            status, content, _ = _exchange(self.host, self.port, context, path, body)
+            status, content, _ = _exchange(self.host, self.port, context, path, body, self.authority)
             if status != http.HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
                 return _checked(status, content, reply)
             time.sleep(_AGAIN_S)
@@ -73,7 +73,7 @@ class Door:
         context = ssl.create_default_context(cadata=self.authority.decode())
         if not check_time:
             context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
-        _, _, date = _exchange(self.host, self.port, context, HEALTH_PATH, None)
+        _, _, date = _exchange(self.host, self.port, context, HEALTH_PATH, None, self.authority)
         if date is None:
             raise FederationError(f"{self.host}:{self.port} does not tell the time: it is no Mien server")
         return date
@@ -95,7 +95,8 @@ def invited_door(invitation: Invitation) -> Door:
     blind = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     blind.check_hostname = False
     blind.verify_mode = ssl.CERT_NONE
-    status, content, _ = _exchange(invitation.host, invitation.port, blind, AUTHORITY_PATH, None)
+    nobody = b""  # is trusted yet
+    status, content, _ = _exchange(invitation.host, invitation.port, blind, AUTHORITY_PATH, None, nobody)
     try:
         matches = status == http.HTTPStatus.OK and (
             authority_digest(content)[:FINGERPRINT_BYTES] == invitation.fingerprint
@@ -112,7 +113,7 @@ def invited_door(invitation: Invitation) -> Door:
 
 
 def _exchange(
-    host: str, port: int, context: ssl.SSLContext, path: str, body: bytes | None
+    host: str, port: int, context: ssl.SSLContext, path: str, body: bytes | None, authority: bytes
 ) -> tuple[int, bytes, dt.datetime | None]:
     """One request on a connection of its own: status, body, the server's time."""
     where = f"{host}:{port}"
@@ -125,7 +126,9 @@ def _exchange(
         content = response.read(BODY_LIMIT_BYTES + 1)
         date = _date(response.getheader("Date"))
     except ssl.SSLCertVerificationError as error:
-        raise TrustError(f"will not enrol at {where}: {certificate_problem(error, bare)}") from error
+        raise TrustError(
+            f"will not enrol at {where}: {certificate_problem(error, bare, authority)}"
+        ) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise ServerUnreachableError(
             f"no server enrols at {where}: {str(error) or type(error).__name__}. Is `mien server up` running "

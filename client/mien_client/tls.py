@@ -15,6 +15,9 @@ from mien_common.errors import FederationError, TrustError
 
 HANDSHAKE_S: Final = 10.0
 
+NEW_AUTHORITY: Final = "Ask the operator for a code to a server with a new one: mien agent join CODE"
+"""How to mend an authority that ends; the server's certificate alone cannot be renewed any more then."""
+
 _EXPIRED: Final = 10
 _NOT_YET_VALID: Final = 9
 _WRONG_HOST: Final = (62, 64)
@@ -56,7 +59,9 @@ def check_server(server: str, root_certificate: bytes) -> dt.datetime:
             certificate = x509.load_der_x509_certificate(secured.getpeercert(binary_form=True) or b"")
             return certificate.not_valid_after_utc
     except ssl.SSLCertVerificationError as error:
-        raise TrustError(f"will not join {server}: {certificate_problem(error, host)}") from error
+        raise TrustError(
+            f"will not join {server}: {certificate_problem(error, host, root_certificate)}"
+        ) from error
     except ssl.SSLError as error:
         raise ServerUnreachableError(
             f"{server} does not speak TLS ({error.reason}). Is it a Mien server?"
@@ -67,9 +72,15 @@ def check_server(server: str, root_certificate: bytes) -> dt.datetime:
         ) from error
 
 
-def certificate_problem(error: ssl.SSLCertVerificationError, host: str) -> str:
-    """What is wrong with a certificate, and how to mend it."""
+def certificate_problem(error: ssl.SSLCertVerificationError, host: str, authority: bytes) -> str:
+    """What is wrong with a certificate, and how to mend it; ``authority`` is the one that is trusted, PEM."""
     if error.verify_code == _EXPIRED:
+        ended = min(root.not_valid_after_utc for root in x509.load_pem_x509_certificates(authority))
+        if ended <= dt.datetime.now(dt.UTC):
+            return (
+                f"the authority in this site's ca.crt ended on {ended:%Y-%m-%d}, if this machine's clock is "
+                f"right. {NEW_AUTHORITY}"
+            )
         return (
             "its certificate has expired. Ask the operator to renew it (mien server init DIR --renew), if "
             "this machine's clock is right."

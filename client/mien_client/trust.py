@@ -13,6 +13,7 @@ from mien_common.validity import days_left, ends_soon, key_end
 
 from .keys import key_written
 from .site import Site
+from .tls import NEW_AUTHORITY
 
 _NOTE: Final = "server-certificate-ends"
 _NOTE_BYTES: Final = 64
@@ -70,7 +71,7 @@ def ends_of_trust(site: Site, now: dt.datetime) -> list[Ending]:
             Ending(
                 "authority",
                 f"the authority that this site trusts {days_left(authority, now)}",
-                "ask the operator for a code to the new one: mien agent join CODE",
+                NEW_AUTHORITY[0].lower() + NEW_AUTHORITY[1:],
             )
         )
     if written is not None and ends_soon(key_end(written), now):

@@ -1,5 +1,6 @@
 """The resident agent: answers orders, keeps them across a crash, and sends nothing unrecorded."""
 
+import datetime as dt
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from mien_client.outbox import Outbox, Parcel
 from mien_client.sessions import Session, write_session
 from mien_client.site import Site, only_agent
 from mien_client.tls import ServerUnreachableError
+from mien_client.trust import note_server_certificate
 from mien_common.architecture import Architecture
 from mien_common.errors import SettingsError, StorageError
 from mien_common.messages import ARRAYS, DOCUMENT, RoundOrder, TrainingSettings, TrainReport, pack, unpack
@@ -213,3 +215,17 @@ def test_an_order_whose_confirmation_is_lost_is_answered_after_reconnecting(
     back = FakeFleet([])
     serve(rated_site, back)
     assert [parcel.receipt.kind for parcel in back.sent] == ["update"]
+
+
+def test_an_agent_that_stays_connected_is_reminded_of_what_ends(
+    rated_site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    note_server_certificate(rated_site, dt.datetime.now(dt.UTC) + dt.timedelta(days=9, hours=1))
+    monkeypatch.setattr(agent, "WARN_EVERY_S", -1.0)
+    serve(rated_site, FakeFleet([None, None]))
+    said = [record.getMessage() for record in caplog.records if "what=certificate" in record.getMessage()]
+    assert len(said) == 3
+    assert "the server's certificate ends in 9 days" in said[0]
+    assert "mien server init DIR --renew" in said[0]
+    assert caplog.text.count("what=authority") == 3, "the test's own ends today"
+    assert "a code to a server with a new one: mien agent join CODE" in caplog.text

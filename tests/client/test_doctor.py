@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 from mien_client import cli, doctor, door
 from mien_client.face.confinement_record import ConfinementReport
 from mien_client.joining import join_with_code
-from mien_client.site import Site, open_site
+from mien_client.site import Site, SiteSettings, create_site, open_site
 from mien_client.status import site_status
 from mien_client.trust import note_server_certificate
 from mien_common.findings import Finding
-from mien_server.certificates import issue_server_certificate
+from mien_server.certificates import CA_DAYS, issue_server_certificate, make_authority
 from mien_server.folder import ServerFolder
 from mien_server.membership.enrolment import revoke
 from mien_server.membership.invites import invite
@@ -139,6 +139,34 @@ def test_a_certificate_that_ends_soon(site: Site, server: ServerFolder) -> None:
     assert found.state == "warning"
     assert "ends in 28 days" in found.found
     assert "mien server init DIR --renew" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("days", "state", "said"), [(20, "warning", "ends in 19 days"), (-1, "fault", "ended on ")]
+)
+def test_an_authority_that_ends_is_not_mended_by_a_renewed_certificate(
+    server: ServerFolder, tmp_path: Path, days: int, state: str, said: str
+) -> None:
+    make_authority(server.tls, now() + dt.timedelta(days=days - CA_DAYS))
+    issue_server_certificate(server.tls, [], [], 90, now())
+    folder = create_site(
+        tmp_path / "site",
+        SiteSettings(
+            name="lab-2",
+            server=f"{LOOPBACK}:{server.settings.port}",
+            enrol_port=server.settings.enrol_port,
+        ),
+        server.ca_certificate,
+    ).folder
+    with running(server):
+        found = findings(folder)
+    assert found["authority"].state == "warning"
+    assert said in found["authority"].found
+    chain = found["TLS chain"]
+    assert (chain.state, said in chain.found) == (("ok", False) if state == "warning" else ("fault", True))
+    told = chain if state == "fault" else found["authority"]
+    assert "mien agent join CODE" in told.remedy
+    assert "--renew" not in told.remedy + chain.remedy
 
 
 @pytest.mark.parametrize(
