@@ -10,7 +10,8 @@
     │   ├── ModelError            a model file that is damaged or of another schema
     │   └── SettingsError         a site, server or run setting that cannot be
     ├── ShapeError                arrays that do not fit together (also a ValueError)
-    ├── StorageError              disk full, read-only, or not ours to write
+    ├── StorageError              disk full, read-only, or not ours to write; the history's database is away
+    │   └── ForeignHistoryError   that database is a newer Mien's, or another server's
     ├── SystemLibraryError        a system library is missing
     ├── ConfinementError          the face process could not be confined, or keeps dying
     │   └── FaceProcessDiedError  one face process is gone; the next takes over
@@ -65,7 +66,11 @@ class ShapeError(MienError, ValueError):
 
 
 class StorageError(MienError):
-    """A file could not be written: disk full, read-only, or not permitted."""
+    """A file could not be written: disk full, read-only, or not permitted. Or a database does not answer."""
+
+
+class ForeignHistoryError(StorageError):
+    """A database that a newer Mien wrote, or that holds another server's history; it was left as it is."""
 
 
 class SystemLibraryError(MienError):

@@ -22,6 +22,8 @@ class RunFacts(_Facts):
     """A run: what was asked for, and how far it came."""
 
     run: str
+    number: int
+    """Rising in the order in which runs were made; pages of runs are asked for by it."""
     state: RunState
     rule: str
     rounds: int
@@ -112,6 +114,8 @@ class SiteRoundFacts(_Facts):
     run: str
     round: int
     site: str
+    asked: bool
+    """Whether it was asked to train; the others were only asked to evaluate."""
     answered: bool
     error: str
     """Why it did not answer, or was rejected; empty where nothing was wrong."""
@@ -148,13 +152,14 @@ class SiteFacts(_Facts):
     frames_in_all: int
     """Over all rounds of that run."""
     device: str | None
+    """As far as it ever said; so is the version."""
     version: str | None
     update_norm: float | None
     loss: float | None
     valence_ccc: float | None
     arousal_ccc: float | None
     error: str
-    """Of its last round; empty where nothing was wrong."""
+    """Of the last round that asked it, a failed one too; empty where nothing was wrong."""
     error_time: str | None
 
 

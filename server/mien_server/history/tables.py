@@ -65,7 +65,9 @@ class SourceRow(Base):
     name: Mapped[str] = mapped_column(String(128), primary_key=True)
     bytes: Mapped[int] = mapped_column(BigInteger)
     head: Mapped[str] = mapped_column(String(64))
-    """SHA-256 of the journal's first line: another file under the same name is begun anew."""
+    """SHA-256 of the journal's first bytes: another file under the same name is begun anew."""
+    tail: Mapped[str] = mapped_column(String(64))
+    """SHA-256 of the last bytes that were read: so is a file that was cut, and has grown again."""
 
 
 class RunRow(Base):
@@ -81,6 +83,8 @@ class RunRow(Base):
     asked: Mapped[dt.datetime | None] = mapped_column(Moment)
     started: Mapped[dt.datetime | None] = mapped_column(Moment)
     ended: Mapped[dt.datetime | None] = mapped_column(Moment)
+    not_before: Mapped[dt.datetime | None] = mapped_column(Moment)
+    behind: Mapped[list[str]] = mapped_column(JSON)
     reason: Mapped[str] = mapped_column(Text)
     resumed: Mapped[int] = mapped_column(Integer)
     valence_ccc: Mapped[float | None] = mapped_column(Float)
@@ -127,6 +131,7 @@ class SiteRoundRow(Base):
     run: Mapped[str] = mapped_column(ForeignKey("runs.run", ondelete="CASCADE"), primary_key=True)
     round: Mapped[int] = mapped_column(Integer, primary_key=True)
     site: Mapped[str] = mapped_column(String(64), primary_key=True)
+    asked: Mapped[bool] = mapped_column()
     answered: Mapped[bool] = mapped_column()
     error: Mapped[str] = mapped_column(Text)
     frames: Mapped[int | None] = mapped_column(BigInteger)
@@ -143,17 +148,26 @@ class SiteRoundRow(Base):
 
 
 class SiteRow(Base):
-    """A site as it stands; its numbers are in ``site_rounds``."""
+    """A site as it stands; its last numbers are those of ``run`` and ``round`` in ``site_rounds``."""
 
     __tablename__ = "sites"
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
     presence: Mapped[str] = mapped_column(String(16))
     last_seen: Mapped[dt.datetime | None] = mapped_column(Moment)
     fingerprint: Mapped[str | None] = mapped_column(String(128))
+    run: Mapped[str | None] = mapped_column(String(64))
+    round: Mapped[int | None] = mapped_column(Integer)
+    round_time: Mapped[dt.datetime | None] = mapped_column(Moment)
+    device: Mapped[str | None] = mapped_column(String(64))
+    version: Mapped[str | None] = mapped_column(String(32))
+    error: Mapped[str] = mapped_column(Text)
+    """Of the last round that asked it, a failed one too; empty where nothing was wrong."""
+    error_time: Mapped[dt.datetime | None] = mapped_column(Moment)
 
 
 class EventRow(Base):
     __tablename__ = "events"
+    __table_args__ = ({"sqlite_autoincrement": True},)  # an id is never given twice
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     time: Mapped[dt.datetime] = mapped_column(Moment)
     kind: Mapped[str] = mapped_column(String(32), index=True)
@@ -161,6 +175,8 @@ class EventRow(Base):
     round: Mapped[int | None] = mapped_column(Integer)
     site: Mapped[str | None] = mapped_column(String(64), index=True)
     text: Mapped[str] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(String(128), index=True)
+    """The journal it stood in, as in ``sources``; ``presence`` or ``queue`` where nothing else kept it."""
 
 
 class ReleaseRow(Base):

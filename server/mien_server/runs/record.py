@@ -155,7 +155,7 @@ def _record(folder: ServerFolder, run: str, tickets: list[Ticket]) -> RunRecord:
             ccc={target: found["pooled"] for target, found in rounds[-1]["ccc"].items()} if rounds else {},
             reason=_reason(state, last),
             not_before=ticket.not_before if ticket is not None and state == "waiting" else None,
-            behind=_behind(ticket, tickets) if ticket is not None and state == "waiting" else (),
+            behind=runs_before(ticket, tickets) if ticket is not None and state == "waiting" else (),
             resumed=sum(event["event"] == "resumed" for event in events),
         )
     except (KeyError, TypeError, AttributeError) as error:
@@ -188,8 +188,8 @@ def _reason(state: State, last: Event) -> str:
     )
 
 
-def _behind(ticket: Ticket, tickets: list[Ticket]) -> tuple[str, ...]:
-    """Runs that go on, and those that are served before it."""
+def runs_before(ticket: Ticket, tickets: list[Ticket]) -> tuple[str, ...]:
+    """What a run waits for: runs that go on, and those that are served before it."""
     before = [other for other in tickets if not other.waits or other.not_before is None]
     served = tickets.index(ticket)
     return tuple(

@@ -1,0 +1,176 @@
+"""Who is there: the sites' rows, and the events ``joined``, ``late`` and ``left``.
+
+Enters: the roll, and what the SuperLink says of every key. Leaves: rows, and an event a change. A SuperLink
+that is away says nothing, so every site stays as it was; when it is back, sites have a while to come back.
+"""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from sqlalchemy import Connection, Engine, delete, insert, select, update
+
+from mien_server.facts import SitePresence
+from mien_server.history.site_rows import unknown
+from mien_server.history.tables import EventRow, ServerRow, SiteRow
+from mien_server.history.texts import text_of_presence
+from mien_server.membership.enrolment import public_key_pem
+from mien_server.membership.roll import Roll
+
+GRACE: Final = dt.timedelta(seconds=60)
+"""How long sites may take to come back to a SuperLink, or a server, that was away; agents wait 30 s at most
+between two tries."""
+SOURCE: Final = "presence"
+THERE: Final = ("online", "late")
+
+
+class Node(Protocol):
+    """How a key stands: the part of :class:`~mien_server.control.NodeStanding` that this needs."""
+
+    @property
+    def public_key(self) -> bytes:
+        """PEM."""
+        ...
+
+    @property
+    def online(self) -> bool: ...
+
+    @property
+    def late(self) -> bool:
+        """A sign of life is overdue."""
+        ...
+
+    @property
+    def last_seen(self) -> dt.datetime | None: ...
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A site as its row has it."""
+
+    presence: SitePresence
+    last_seen: dt.datetime | None = None
+    fingerprint: str | None = None
+
+
+class Presence:
+    """Writes how the sites stand; one per recorder.
+
+    Parameters
+    ----------
+    engine : of the writer, to a database that was prepared.
+    """
+
+    def __init__(self, engine: Engine, now: dt.datetime) -> None:
+        self._engine = engine
+        self._grace_ends: dt.datetime | None = now + GRACE
+        with engine.begin() as connection:
+            seen = connection.execute(select(ServerRow.seen)).scalar() or now
+            if now - seen > GRACE:  # a server that was down for long: its log says so, and who comes joins
+                there = SiteRow.presence.in_(THERE)
+                connection.execute(update(SiteRow).where(there).values(presence="offline"))
+            columns = (SiteRow.name, SiteRow.presence, SiteRow.last_seen, SiteRow.fingerprint)
+            self._known = {
+                row.name: Standing(row.presence, row.last_seen, row.fingerprint)
+                for row in connection.execute(select(*columns))
+            }
+
+    def take(self, roll: Roll, nodes: Sequence[Node] | None, now: dt.datetime) -> None:
+        """Keep how all sites stand now.
+
+        Parameters
+        ----------
+        nodes : None while the SuperLink does not answer.
+        """
+        if nodes is None:
+            self._grace_ends = now + GRACE
+        in_grace = self._grace_ends is not None and now < self._grace_ends
+        found = standings(roll, nodes, self._known, in_grace, now)
+        with self._engine.begin() as connection:
+            for name in sorted(found.keys() | self._known.keys()):
+                self._write(connection, name, self._known.get(name), found.get(name), now)
+            connection.execute(update(ServerRow).values(seen=now))
+        self._known = found
+
+    def _write(
+        self,
+        connection: Connection,
+        name: str,
+        before: Standing | None,
+        standing: Standing | None,
+        now: dt.datetime,
+    ) -> None:
+        if standing == before:
+            return
+        this = SiteRow.name == name
+        if standing is None:
+            connection.execute(delete(SiteRow).where(this))
+            return
+        values = {
+            "presence": standing.presence,
+            "last_seen": standing.last_seen,
+            "fingerprint": standing.fingerprint,
+        }
+        if before is None and connection.execute(select(SiteRow.name).where(this)).first() is None:
+            connection.execute(insert(SiteRow), {**unknown(name), **values})
+        else:
+            connection.execute(update(SiteRow).where(this).values(**values))
+        for kind in kinds_of_change("never seen" if before is None else before.presence, standing.presence):
+            said = text_of_presence(kind, name, standing.last_seen)
+            row = {"time": now, "kind": kind, "run": None, "round": None, "site": name}
+            connection.execute(insert(EventRow), {**row, "text": said, "source": SOURCE})
+
+
+def standings(
+    roll: Roll,
+    nodes: Sequence[Node] | None,
+    known: Mapping[str, Standing],
+    in_grace: bool,
+    now: dt.datetime,
+) -> dict[str, Standing]:
+    """How every site stands.
+
+    Parameters
+    ----------
+    nodes : None while the SuperLink does not answer; then sites stay as they are ``known``.
+    in_grace : who was there and is not yet back still counts as there.
+    """
+    found: dict[str, Standing] = {}
+    for name, was in known.items():  # in the history and not in the roll: sites.json was replaced
+        if was.presence != "invited":
+            found[name] = replace(was, presence="revoked" if was.presence == "revoked" else "offline")
+    for invite in roll.invites:
+        if invite.used_by is None and invite.holds(now):
+            found[invite.name] = Standing("invited")
+    by_key = {node.public_key: node for node in nodes or ()}
+    for site in sorted(roll.sites, key=lambda site: site.revoked is None):  # who is enrolled counts: last
+        was_there = known.get(site.name, Standing("never seen"))
+        if site.revoked is not None:
+            if site.name not in found or found[site.name].presence != "invited":
+                found[site.name] = Standing("revoked", was_there.last_seen, site.fingerprint)
+            continue
+        node = by_key.get(public_key_pem(site))
+        found[site.name] = _standing(was_there, node, site.fingerprint, in_grace)
+    return found
+
+
+def kinds_of_change(before: SitePresence, after: SitePresence) -> list[str]:
+    """The events that tell of it."""
+    kinds = []
+    if after in THERE and before not in THERE:
+        kinds.append("joined")
+    if after == "late" and before != "late":
+        kinds.append("late")
+    if after == "offline" and before in THERE:
+        kinds.append("left")
+    return kinds
+
+
+def _standing(was: Standing, node: Node | None, fingerprint: str, in_grace: bool) -> Standing:
+    stays: SitePresence = "never seen" if was.presence in ("invited", "revoked") else was.presence
+    if node is None or (in_grace and was.presence in THERE and not node.online):
+        return Standing(stays, was.last_seen, fingerprint)
+    if node.online:
+        return Standing("late" if node.late else "online", node.last_seen, fingerprint)
+    return Standing("never seen" if node.last_seen is None else "offline", node.last_seen, fingerprint)
