@@ -17,8 +17,8 @@ from mien_common.architecture import Architecture
 from mien_common.config_problems import first_problem, worst_of
 from mien_common.errors import InputError, SettingsError
 from mien_common.files import make_folder, new_folder, read_bounded, write_atomic
-from mien_common.messages import TrainingSettings
 from mien_common.schema import AU_V1
+from mien_common.training_settings import TrainingSettings
 from mien_server.folder import ServerFolder
 from mien_server.rules.settings import USES, RuleSettings
 from mien_server.runs.file import Source, locations, merged
