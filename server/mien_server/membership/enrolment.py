@@ -7,7 +7,7 @@ every key with the running SuperLink, which refuses all others.
 import datetime as dt
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,6 +23,9 @@ from mien_server.server_events import record_event
 
 if TYPE_CHECKING:
     from mien_server.control import Control  # it takes seconds to load, and the door should not wait for it
+
+BETWEEN_KEYS: Final = dt.timedelta(hours=1)
+"""Every former key is kept and stays refused: a site that changes it all day must not fill the roll."""
 
 __all__ = [
     "Site",
@@ -160,7 +163,7 @@ def rotate(folder: ServerFolder, request: RotateRequest, now: dt.datetime) -> Si
     Raises
     ------
     EnrolmentRefusedError
-        The new key belongs to somebody already, or was revoked.
+        The new key belongs to somebody already, or was revoked; or the site changed its key just before.
     """
     statement = RotateRequest.statement(request.old_key, request.new_key)
     with locked_roll(folder) as opened:
@@ -176,6 +179,14 @@ def rotate(folder: ServerFolder, request: RotateRequest, now: dt.datetime) -> Si
             return None
         if done is not None:
             return done
+        if (
+            site.former_keys
+            and site.key_since is not None
+            and dt.timedelta() <= now - site.key_since < BETWEEN_KEYS
+        ):
+            raise EnrolmentRefusedError(
+                "this site changed its key less than an hour ago. Try again later: mien agent rotate-key"
+            )
         if roll.holder(request.new_key) is not None:
             raise EnrolmentRefusedError(
                 "the new key is known here already. Remove keys/next.key and try again: mien agent rotate-key"

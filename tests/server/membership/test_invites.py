@@ -224,11 +224,22 @@ class TestRotation:
         enrol_key(folder, public_openssh(first.public_key()), "lab-1", NOW, "site.pub")
         old = rotation(first, second)
         assert rotate(folder, old, LATER) is not None
-        assert rotate(folder, rotation(second, third), LATER) is not None
-        assert rotate(folder, old, LATER) is None
-        assert rotate(folder, rotation(first, new_key()), LATER) is None
+        assert rotate(folder, rotation(second, third), LATER + HOUR) is not None
+        assert rotate(folder, old, LATER + HOUR) is None
+        assert rotate(folder, rotation(first, new_key()), LATER + HOUR) is None
         with pytest.raises(TrustError, match="known here already"):
-            rotate(folder, rotation(third, first), LATER)
+            rotate(folder, rotation(third, first), LATER + 2 * HOUR)
+
+    def test_a_site_that_changes_its_key_all_day_is_told_to_wait(self, folder: ServerFolder) -> None:
+        keys = [new_key() for _ in range(3)]
+        enrol_key(folder, public_openssh(keys[0].public_key()), "lab-1", NOW, "site.pub")
+        first = rotation(keys[0], keys[1])
+        assert rotate(folder, first, NOW) is not None, "at once after it was enrolled: a careful lab"
+        for when in (NOW, NOW + HOUR - dt.timedelta(seconds=1)):
+            with pytest.raises(EnrolmentRefusedError, match="less than an hour ago"):
+                rotate(folder, rotation(keys[1], keys[2]), when)
+            assert rotate(folder, first, when) is not None, "the answer to the first may have been lost"
+        assert rotate(folder, rotation(keys[1], keys[2]), NOW + HOUR) is not None
 
     def test_forged_and_revoked_are_refused(self, folder: ServerFolder) -> None:
         key, stranger = new_key(), new_key()
