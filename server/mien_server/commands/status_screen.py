@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mien_server.facts import CurrentRound, RoundFacts, RunFacts, SiteFacts, Status
+from mien_server.status import ago
 
 from .event_lines import number, when
 from .sparkline import ASCII, BLOCKS, sparkline
@@ -72,7 +73,7 @@ def _server(status: Status) -> Text:
         return Text(f"not running; `mien server up` starts it. Version {server.version}", "red")
     since = f" since {when(server.since)}" if server.since else ""
     behind = server.behind_s is not None and server.behind_s > BEHIND_S
-    late = f"; its history is {_span(server.behind_s or 0)} behind" if behind else ""
+    late = f"; its history is {ago(server.behind_s or 0)} behind" if behind else ""
     return Text(f"up{since}, version {server.version}{late}", "yellow" if behind else "green")
 
 
@@ -93,12 +94,12 @@ def _now(now: CurrentRound, clock: dt.datetime) -> Iterator[Said]:
     until = ""
     if now.deadline is not None:
         left = (dt.datetime.fromisoformat(now.deadline) - clock).total_seconds()
-        until = f", at most {_span(max(left, 0))} more"
+        until = f", at most {ago(max(left, 0))} more"
     yield "now", Text(f"round {now.round} of {now.rounds}{attempt}: {PHASES[now.phase]}{until}")
     if now.in_words:
         yield "", Text(_printable(now.in_words))
     if now.left_s is not None:
-        yield "left", Text(f"about {_span(now.left_s)}")
+        yield "left", Text(f"about {ago(now.left_s)}")
 
 
 def _curves(rounds: Sequence[RoundFacts], width: int, signs: str) -> Iterator[Said]:
@@ -178,12 +179,4 @@ def _printable(text: str) -> str:
 def _ago(moment: str | None, now: dt.datetime) -> str:
     if moment is None:
         return "-"
-    return f"{_span(max((now - dt.datetime.fromisoformat(moment)).total_seconds(), 0))} ago"
-
-
-def _span(seconds: float) -> str:
-    """As people say it: to a part in ten at worst."""
-    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+    return f"{ago(max((now - dt.datetime.fromisoformat(moment)).total_seconds(), 0))} ago"
