@@ -1,0 +1,1 @@
+"""Rounds for other programs' eyes: TensorBoard's event files, an MLflow server. Followers of the recorder."""
