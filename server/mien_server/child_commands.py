@@ -14,15 +14,18 @@ from mien_common.files import make_folder, write_atomic
 from mien_common.flower_environment import QUIET_FLOWER
 from mien_server.folder import LOOPBACK, SERVER_DIR_VARIABLE, ServerFolder
 from mien_server.processes import Command
+from mien_server.web.dashboard.access import Access
 
 
-def commands(folder: ServerFolder) -> list[Command]:
+def commands(folder: ServerFolder, access: Access) -> list[Command]:
     """Every process that this server's settings ask for."""
     found = [superlink_command(folder), superexec_command(folder)]
     if folder.settings.enrol_port:
         found.append(door_command(folder))
     if folder.settings.releases_port:
         found.append(releases_command(folder))
+    if folder.settings.dashboard_port:
+        found.append(dashboard_command(folder, access))
     return found
 
 
@@ -84,6 +87,17 @@ def releases_command(folder: ServerFolder) -> Command:
         _environment(folder),
         folder.logs / "releases.log",
         shows_certificate=True,
+    )
+
+
+def dashboard_command(folder: ServerFolder, access: Access) -> Command:
+    """The operator's page and its API, in a process of its own."""
+    return Command(
+        "dashboard",
+        [sys.executable, "-m", "mien_server.web.dashboard.process", str(folder.path)],
+        _environment(folder),
+        folder.logs / "dashboard.log",
+        shows_certificate=access.public and access.certificate is None,
     )
 
 

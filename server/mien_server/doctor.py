@@ -31,7 +31,7 @@ from mien_common.validity import days_left, ends_soon, key_end
 from mien_common.versions import MIEN_VERSION
 from mien_server.certificates import check_certificates, ending_soon, read_certificate
 from mien_server.folder import LOOPBACK, ServerFolder
-from mien_server.health import check_door, check_health, check_releases
+from mien_server.health import check_dashboard, check_door, check_health, check_releases
 from mien_server.membership.enrolment import pem_of, public_key_pem
 from mien_server.membership.invites import certificate_names
 from mien_server.membership.roll import Roll, read_roll
@@ -194,6 +194,8 @@ def _doors(folder: ServerFolder, running: bool) -> Iterable[Finding]:
         yield _listener(folder, "enrolment port", settings.enrol_port, check_door)
     if settings.releases_port:
         yield _listener(folder, "releases port", settings.releases_port, check_releases)
+    if settings.dashboard_port:
+        yield _listener(folder, "dashboard port", settings.dashboard_port, check_dashboard)
 
 
 def _listener(

@@ -11,6 +11,7 @@ from mien_common.enrolment_messages import HEALTH_PATH
 from mien_common.errors import FederationError, TrustError
 from mien_common.release import KEY_FILE
 from mien_server.folder import LOOPBACK, ServerFolder
+from mien_server.web.dashboard.access import Access, read_access
 
 
 def check_health(folder: ServerFolder, timeout_s: float = 5.0) -> None:
@@ -79,6 +80,49 @@ def check_releases(folder: ServerFolder, timeout_s: float = 5.0) -> None:
         *("listener for releases", folder.settings.releases_port, f"/releases/{KEY_FILE}", "releases.log"),
         timeout_s,
     )
+
+
+def check_dashboard(folder: ServerFolder, timeout_s: float = 5.0) -> None:
+    """The same of the operator's page: over HTTPS in public, plainly on loopback.
+
+    Whoever asks knows no more of how it was started than what the server that runs has written.
+    """
+    if not folder.settings.dashboard_port:
+        return
+    access = read_access(folder)
+    try:
+        connection = _to_dashboard(folder, access, timeout_s)
+        try:
+            connection.request("GET", "/api/v1/health")
+            status = connection.getresponse().status
+        finally:
+            connection.close()
+    except ssl.SSLCertVerificationError as error:
+        raise TrustError(
+            f"what answers at port {folder.settings.dashboard_port} is not the dashboard of {folder.path}: "
+            f"{error.verify_message}"
+        ) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise FederationError(
+            f"the dashboard of {folder.path} does not answer at port {folder.settings.dashboard_port}: "
+            f"{error}; see {folder.logs / 'dashboard.log'}"
+        ) from error
+    if status != http.HTTPStatus.OK:
+        raise FederationError(
+            f"the dashboard at port {folder.settings.dashboard_port} answers {status}; see "
+            f"{folder.logs / 'dashboard.log'}"
+        )
+
+
+def _to_dashboard(folder: ServerFolder, access: Access, timeout_s: float) -> http.client.HTTPConnection:
+    port = folder.settings.dashboard_port
+    if not access.public:
+        return http.client.HTTPConnection(LOOPBACK, port, timeout=timeout_s)
+    own = access.certificate is None
+    trust = ssl.create_default_context(cafile=str(folder.ca_certificate if own else access.certificate))
+    trust.check_hostname = False
+    trust.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the very certificate, whoever signed it
+    return http.client.HTTPSConnection(local_address(folder), port, timeout=timeout_s, context=trust)
 
 
 def _check_listener(

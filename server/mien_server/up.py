@@ -24,13 +24,14 @@ from mien_server.certificates import check_certificates, warn_of_ends
 from mien_server.child_commands import commands
 from mien_server.control import Control
 from mien_server.folder import LOOPBACK, ServerFolder, locked_for_up, remove_drafts
-from mien_server.health import check_door, check_health, check_releases
+from mien_server.health import check_dashboard, check_door, check_health, check_releases
 from mien_server.membership.enrolment import register
 from mien_server.ports import check_port
 from mien_server.processes import Child
 from mien_server.runs.dispatch import Dispatcher
 from mien_server.runs.queue import runs_locked
 from mien_server.server_events import record_event
+from mien_server.web.dashboard.access import Access, write_access
 
 READY_PATIENCE_S: Final = 90.0
 POLL_S: Final = 0.1
@@ -45,12 +46,13 @@ PIDS_FILE: Final = "pids.json"
 log = logging.getLogger(__name__)
 
 
-def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
+def serve(folder: ServerFolder, ready: Callable[[], None], access: Access = Access()) -> int:  # noqa: B008 - frozen
     """Run the server until a signal ends it, then leave nothing running; that signal's number.
 
     Parameters
     ----------
     ready : called once, when agents can connect and every port answers.
+    access : from where the dashboard can be reached.
 
     Raises
     ------
@@ -61,11 +63,12 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
     """
     check_certificates(folder.tls, dt.datetime.now(dt.UTC))
     with locked_for_up(folder), _stop_signals() as stopped:
-        check_ports(folder)
+        check_ports(folder, access)
+        write_access(folder, access)
         with runs_locked(folder):
             for draft in remove_drafts(folder):
                 log.warning("event=draft_removed path=%s", draft)
-        children = [Child(command) for command in commands(folder)]
+        children = [Child(command) for command in commands(folder, access)]
         dispatcher, warned = Dispatcher(folder), time.monotonic()
         certificate = CertificateWatch(folder.tls)
         how, came_up = "crash" if (folder.state / PIDS_FILE).exists() else "new", False
@@ -105,7 +108,7 @@ def serve(folder: ServerFolder, ready: Callable[[], None]) -> int:
         return stopped()
 
 
-def check_ports(folder: ServerFolder) -> None:
+def check_ports(folder: ServerFolder, access: Access) -> None:
     """Raise FederationError when one of our ports is taken."""
     settings = folder.settings
     check_port(folder, "port", settings.listen, settings.port)
@@ -114,6 +117,8 @@ def check_ports(folder: ServerFolder) -> None:
         check_port(folder, "enrol_port", settings.listen, settings.enrol_port)
     if settings.releases_port:
         check_port(folder, "releases_port", settings.listen, settings.releases_port)
+    if settings.dashboard_port:
+        check_port(folder, "dashboard_port", access.listens_on(folder), settings.dashboard_port)
 
 
 def _wait_until_ready(folder: ServerFolder, children: list[Child], stopped: Callable[[], int]) -> None:
@@ -126,6 +131,7 @@ def _wait_until_ready(folder: ServerFolder, children: list[Child], stopped: Call
             check_health(folder)
             check_door(folder)
             check_releases(folder)
+            check_dashboard(folder)
         except MienError as error:
             if time.monotonic() > deadline:
                 raise FederationError(

@@ -4,18 +4,15 @@ Enters: ``--public`` and the certificate of the operator's own, where there is o
 ``state/dashboard.json``, read by the dashboard itself, by ``health`` and ``doctor``; addresses for people.
 """
 
-import ipaddress
 import socket
 import ssl
 from pathlib import Path
 from typing import Final
 
-from cryptography import x509
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mien_common.errors import InputError, MienError, SettingsError
+from mien_common.errors import InputError, SettingsError
 from mien_common.files import read_bounded, write_atomic
-from mien_server.certificates import PEM_LIMIT_BYTES
 from mien_server.folder import LOOPBACK, ServerFolder
 
 ACCESS_FILE: Final = "dashboard.json"
@@ -96,31 +93,6 @@ def read_access(folder: ServerFolder) -> Access:
         return Access.model_validate_json(read_bounded(folder.state / ACCESS_FILE, ACCESS_LIMIT_BYTES))
     except (InputError, ValidationError):
         return Access()
-
-
-def names(folder: ServerFolder, access: Access) -> set[str]:
-    """By which names browsers may call: those the operator set, and those that a certificate is for."""
-    found = set(folder.settings.hosts)
-    for file in {folder.tls / "server.crt", access.files(folder)[0]}:
-        found |= _names_in(file)
-    return {name for name in found if not _is_address(name)}
-
-
-def _names_in(file: Path) -> set[str]:
-    try:
-        certificate = x509.load_pem_x509_certificate(read_bounded(file, PEM_LIMIT_BYTES))
-        alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (MienError, ValueError, x509.ExtensionNotFound):
-        return set()
-    return set(alternatives.get_values_for_type(x509.DNSName))
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _no_password() -> str:

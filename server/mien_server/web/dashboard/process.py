@@ -19,8 +19,9 @@ from mien_server.folder import ServerFolder, open_folder
 from mien_server.history.connection import history_url
 from mien_server.history.reader import History
 from mien_server.logs import log_to_stderr
-from mien_server.web.dashboard.access import Access, names, read_access
+from mien_server.web.dashboard.access import Access, read_access
 from mien_server.web.dashboard.app import dashboard_app
+from mien_server.web.dashboard.names import names
 from mien_server.web.door import HEADER_LIMIT_BYTES, QuickHandshakes
 
 MOST_CONNECTIONS: Final = 256
