@@ -6,6 +6,7 @@ own certificate; a connection lives for twenty seconds at most, whatever it does
 
 import asyncio
 import logging
+import signal
 import ssl
 import sys
 from pathlib import Path
@@ -93,6 +94,9 @@ if __name__ == "__main__":
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # a stranger's broken handshake is no event
     opened = open_folder(Path(sys.argv[1]))
     door = EnrolmentDoor(opened, lambda: register_all(opened))
-    with asyncio.Runner(loop_factory=QuickHandshakes) as runner:
-        runner.run(door_server(opened, door).serve())
-    door.refusals.flush()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again once it has closed
+    try:
+        with asyncio.Runner(loop_factory=QuickHandshakes) as runner:
+            runner.run(door_server(opened, door).serve())
+    finally:
+        door.refusals.flush()

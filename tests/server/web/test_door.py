@@ -6,6 +6,8 @@ import json
 import logging
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -196,6 +198,26 @@ def test_brute_force_is_stopped_and_a_right_code_does_not_show(
     assert 1 <= len(refused) <= 2, "the journal does not grow by a flood"
     assert sum(event["count"] for event in refused) == 9
     assert {tuple(event) for event in refused} == {("event", "time", "how", "count")}, "not who it was"
+
+
+def test_the_real_process_counts_refusals_up_to_its_end(folder: ServerFolder) -> None:
+    with subprocess.Popen([sys.executable, "-m", "mien_server.web.door", str(folder.path)]) as process:
+        try:
+            caller, end = Caller(folder), time.monotonic() + 60
+            while True:
+                try:
+                    assert caller.ask("/v1/health", method="GET")[0] == 200
+                    break
+                except ConnectionRefusedError:
+                    assert time.monotonic() < end
+                    time.sleep(0.05)
+            for _ in range(3):
+                assert caller.ask("/v1/enrol", "rubbish")[0] == 400
+        finally:
+            process.terminate()
+        assert process.wait(20) == 0
+    recorded = [json.loads(line) for line in events_file(folder).read_text().splitlines()]
+    assert sum(event["count"] for event in recorded) == 3
 
 
 def test_no_secret_reaches_a_log(
