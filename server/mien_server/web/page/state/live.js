@@ -1,0 +1,147 @@
+// What the server says by itself: server-sent events. The browser connects again after a lost connection;
+// where it gives up (the server was away, and said so), we do. After every connection we ask for what was
+// missed.
+
+import { get, onSessionLost } from "../base/api.js";
+
+const TRY_AGAIN_MS = [1000, 2000, 4000, 8000];
+const SILENCE_MS = 40000;
+const TOGETHER_MS = 300;
+
+/** Runs whose list changes with these events. */
+const CHANGES_RUNS = new Set(["queued", "started", "resumed", "finished", "stopped", "failed", "died"]);
+
+/** Keeps `store` true by the server's stream, with `refresh` for what it does not bear. */
+export class Live {
+  #store;
+  #refresh;
+  #source = null;
+  #tries = 0;
+  #retry = null;
+  #silence = null;
+  #soon = new Map();
+  #ended = false;
+
+  constructor(store, refresh) {
+    this.#store = store;
+    this.#refresh = refresh;
+    onSessionLost(() => this.end());
+    addEventListener("online", () => this.#connectNow());
+  }
+
+  start() {
+    this.#connect();
+  }
+
+  /** Never connect again. */
+  end() {
+    this.#ended = true;
+    this.#source?.close();
+    clearTimeout(this.#retry);
+    clearTimeout(this.#silence);
+  }
+
+  #connectNow() {
+    if (this.#store.connection.lostSince === null || this.#ended) return;
+    clearTimeout(this.#retry);
+    this.#connect();
+  }
+
+  #connect() {
+    if (this.#ended) return;
+    this.#source?.close();
+    const source = new EventSource("api/v1/stream");
+    this.#source = source;
+    source.addEventListener("open", () => this.#opened());
+    source.addEventListener("error", () => this.#failed(source));
+    this.#on(source, "status", (status) => this.#status(status));
+    this.#on(source, "round", (round) => this.#round(round));
+    this.#on(source, "log", (event) => this.#log(event));
+    this.#on(source, "models", () => {
+      this.#after("models", this.#refresh.models);
+      this.#after("releases", this.#refresh.releases);
+    });
+  }
+
+  #on(source, name, take) {
+    source.addEventListener(name, ({ data }) => {
+      this.#heard();
+      take(JSON.parse(data));
+    });
+  }
+
+  async #opened() {
+    this.#heard();
+    this.#tries = 0;
+    try {
+      await this.#refresh.all();
+      this.#say(null);
+    } catch {
+      // It went away again; `error` comes, or has come.
+    }
+  }
+
+  #failed(source) {
+    this.#say(this.#store.connection.lostSince ?? new Date().toISOString());
+    if (source !== this.#source || source.readyState !== EventSource.CLOSED) return;
+    this.#later();
+  }
+
+  /** The browser gave up: try again ourselves, a little later each time. */
+  #later() {
+    if (this.#ended) return;
+    clearTimeout(this.#retry);
+    const wait = TRY_AGAIN_MS[Math.min(this.#tries, TRY_AGAIN_MS.length - 1)];
+    this.#tries += 1;
+    this.#retry = setTimeout(async () => {
+      try {
+        await get("status"); // tells a lost session (401) from a server that is away
+        this.#connect();
+      } catch {
+        this.#later();
+      }
+    }, wait);
+  }
+
+  /** A connection that says nothing for long is doubted: a network may have swallowed it without a word. */
+  #heard() {
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(async () => {
+      try {
+        await this.#refresh.status();
+        this.#heard();
+      } catch {
+        this.#say(new Date().toISOString());
+        this.#connect();
+      }
+    }, SILENCE_MS);
+  }
+
+  #say(lostSince) {
+    const { connection } = this.#store;
+    if (connection.lostSince === lostSince) return;
+    connection.lostSince = lostSince;
+    this.#store.changed("connection");
+  }
+
+  #status(status) {
+    if (this.#refresh.takeStatus(status)) this.#after("looked", () => this.#refresh.looked());
+  }
+
+  #round(round) {
+    if (round.run !== this.#store.looked) return;
+    this.#store.rounds.set(round.round, round);
+    this.#store.changed("rounds");
+  }
+
+  #log(event) {
+    this.#refresh.takeEvents([event]);
+    if (CHANGES_RUNS.has(event.kind)) this.#after("runs", this.#refresh.runs);
+  }
+
+  /** Several events in a moment ask once. */
+  #after(name, ask) {
+    clearTimeout(this.#soon.get(name));
+    this.#soon.set(name, setTimeout(() => ask().catch(() => {}), TOGETHER_MS));
+  }
+}
