@@ -37,6 +37,8 @@ DASHBOARD_PORT: Final = 9096
 LOOPBACK: Final = "127.0.0.1"
 SERVER_DIR_VARIABLE: Final = "MIEN_SERVER_DIR"
 """Names the folder, for the commands and for the ServerApp that Flower starts."""
+DATABASE_VARIABLE: Final = "MIEN_DATABASE_URL"
+"""Says where the history is kept, before ``server.toml``; a password belongs here."""
 
 UP_LOCK_FILE: Final = "up.lock"
 

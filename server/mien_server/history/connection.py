@@ -18,9 +18,8 @@ from sqlalchemy.pool import NullPool
 
 from mien_common.errors import SettingsError, StorageError
 from mien_common.files import storage_errors
-from mien_server.folder import ServerFolder
+from mien_server.folder import DATABASE_VARIABLE, ServerFolder
 
-DATABASE_VARIABLE: Final = "MIEN_DATABASE_URL"
 DATABASE_FILE: Final = "history.db"
 BUSY_S: Final = 5.0
 """How long SQLite waits for another writer."""

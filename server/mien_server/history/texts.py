@@ -56,7 +56,8 @@ def text_of_server(event: Event) -> str:
         case "release_key_rotated":
             return "releases are signed with a new key"
         case "server_started":
-            return f"the server came up (mien {event['version']})"
+            crash = " after a crash" if how == "crash" else ""
+            return f"the server came up{crash} (mien {event['version']})"
         case "server_stopped":
             return f"the server went down (mien {event['version']})"
     others = {name: value for name, value in event.items() if name not in ("event", "time")}
