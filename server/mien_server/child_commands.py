@@ -12,14 +12,15 @@ from pathlib import Path
 from mien_common.errors import FederationError
 from mien_common.files import make_folder, write_atomic
 from mien_common.flower_environment import QUIET_FLOWER
-from mien_server.folder import LOOPBACK, SERVER_DIR_VARIABLE, ServerFolder
+from mien_server.folder import DATABASE_VARIABLE, LOOPBACK, SERVER_DIR_VARIABLE, ServerFolder
 from mien_server.processes import Command
 from mien_server.web.dashboard.access import Access
 
 
 def commands(folder: ServerFolder, access: Access) -> list[Command]:
     """Every process that this server's settings ask for."""
-    found = [superlink_command(folder), superexec_command(folder)]
+    # The recorder first: it is stopped last, and takes up how everything ended.
+    found = [recorder_command(folder), superlink_command(folder), superexec_command(folder)]
     if folder.settings.enrol_port:
         found.append(door_command(folder))
     if folder.settings.releases_port:
@@ -27,6 +28,16 @@ def commands(folder: ServerFolder, access: Access) -> list[Command]:
     if folder.settings.dashboard_port:
         found.append(dashboard_command(folder, access))
     return found
+
+
+def recorder_command(folder: ServerFolder) -> Command:
+    """What keeps the history."""
+    return Command(
+        "recorder",
+        [sys.executable, "-m", "mien_server.history.recorder", str(folder.path)],
+        _environment(folder, uses_database=True),
+        folder.logs / "recorder.log",
+    )
 
 
 def superlink_command(folder: ServerFolder) -> Command:
@@ -95,16 +106,17 @@ def dashboard_command(folder: ServerFolder, access: Access) -> Command:
     return Command(
         "dashboard",
         [sys.executable, "-m", "mien_server.web.dashboard.process", str(folder.path)],
-        _environment(folder),
+        _environment(folder, uses_database=True),
         folder.logs / "dashboard.log",
         shows_certificate=access.public and access.certificate is None,
     )
 
 
-def _environment(folder: ServerFolder) -> dict[str, str]:
+def _environment(folder: ServerFolder, uses_database: bool = False) -> dict[str, str]:
     home = make_folder(folder.state / "flwr-home", mode=0o700)
+    ours = {name: value for name, value in os.environ.items() if uses_database or name != DATABASE_VARIABLE}
     return {
-        **os.environ,
+        **ours,
         # Flower starts its own helpers by name, so they must be the ones beside this interpreter.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         "FLWR_HOME": str(home),

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-from mien_common.errors import FederationError, MienError
+from mien_common.errors import FederationError, ForeignHistoryError, MienError, StorageError
 from mien_common.files import write_atomic
 from mien_common.versions import MIEN_VERSION
 from mien_server.certificate_watch import CertificateWatch
@@ -60,11 +60,14 @@ def serve(folder: ServerFolder, ready: Callable[[], None], access: Access = Acce
         The certificates would not be accepted by any site.
     FederationError
         Another server runs on this folder, a port is taken, or Flower does not come up.
+    ForeignHistoryError
+        The history's database is a newer Mien's, or another server's.
     """
     check_certificates(folder.tls, dt.datetime.now(dt.UTC))
     with locked_for_up(folder), _stop_signals() as stopped:
         check_ports(folder, access)
         write_access(folder, access)
+        _check_history(folder)
         with runs_locked(folder):
             for draft in remove_drafts(folder):
                 log.warning("event=draft_removed path=%s", draft)
@@ -119,6 +122,18 @@ def check_ports(folder: ServerFolder, access: Access) -> None:
         check_port(folder, "releases_port", settings.listen, settings.releases_port)
     if settings.dashboard_port:
         check_port(folder, "dashboard_port", access.listens_on(folder), settings.dashboard_port)
+
+
+def _check_history(folder: ServerFolder) -> None:
+    """Refuse a database that is not for us; one that is away holds up no training, and the recorder waits."""
+    from mien_server.history.database import check_history
+
+    try:
+        check_history(folder)
+    except ForeignHistoryError:
+        raise
+    except StorageError as error:
+        log.warning("event=history_away reason=%s", error)
 
 
 def _wait_until_ready(folder: ServerFolder, children: list[Child], stopped: Callable[[], int]) -> None:

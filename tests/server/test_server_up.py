@@ -154,7 +154,7 @@ def test_an_operators_day(server: Server, tmp_path: Path) -> None:
     # Whatever is killed comes back, the SuperLink with all it knew.
     before = server.pids()
     children = set(before) - {"up"}
-    assert children == {"superlink", "superexec", "door", "releases"}
+    assert children == {"recorder", "superlink", "superexec", "door", "releases", "dashboard"}
     for name in children:
         os.kill(before[name], signal.SIGKILL)
     wait_for(
