@@ -49,12 +49,6 @@ class Follower(Protocol):
         ...
 
 
-def wanted_followers(folder: ServerFolder) -> list[Follower]:
-    """The followers that the server's settings ask for."""
-    del folder
-    return []
-
-
 class Following:
     """One follower's thread: what it cannot do in time holds up nobody else."""
 

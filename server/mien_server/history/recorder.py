@@ -16,9 +16,10 @@ from typing import Final
 from sqlalchemy import Engine
 
 from mien_common.errors import MienError
+from mien_server.exports.choice import wanted_followers
 from mien_server.folder import ServerFolder, open_folder
 from mien_server.history.connection import database_errors, history_url, in_words, writer_engine
-from mien_server.history.followers import Following, wanted_followers
+from mien_server.history.followers import Following
 from mien_server.history.intake import Intake
 from mien_server.history.journals import signature
 from mien_server.history.poller import Poller
