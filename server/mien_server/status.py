@@ -8,14 +8,23 @@ import datetime as dt
 import statistics
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 from mien_common.errors import TrustError
 from mien_common.versions import MIEN_VERSION
 from mien_server.certificates import read_certificate
-from mien_server.facts import Awaited, CurrentRound, RoundFacts, RunFacts, ServerFacts, SiteFacts, Status
+from mien_server.facts import (
+    Awaited,
+    CurrentRound,
+    ReleaseFacts,
+    RoundFacts,
+    RunFacts,
+    ServerFacts,
+    SiteFacts,
+    Status,
+)
 from mien_server.folder import UP_LOCK_FILE, ServerFolder, is_up
-from mien_server.history.reader import History, iso
+from mien_server.history.reader import iso
 from mien_server.runs.journal import JournalReader
 from mien_server.runs.progress import Progress, read_progress
 from mien_server.runs.queue import Ticket, read_tickets
@@ -28,7 +37,21 @@ ROUNDS: Final = 50
 MOST_NAMES: Final = 5
 
 
-def read_status(folder: ServerFolder, history: History, now: dt.datetime) -> Status:
+class Past(Protocol):
+    """What a status needs to know of what was: the history, or what its files say while it is away."""
+
+    @property
+    def database(self) -> str: ...
+    def sites(self) -> Sequence[SiteFacts]: ...
+    def runs(self, limit: int) -> Sequence[RunFacts]: ...
+    def run(self, name: str) -> RunFacts | None: ...
+    def rounds(self, run: str, after: int) -> Sequence[RoundFacts]: ...
+    def releases(self) -> Sequence[ReleaseFacts]: ...
+    def last_event(self) -> int: ...
+    def seen(self) -> dt.datetime | None: ...
+
+
+def read_status(folder: ServerFolder, history: Past, now: dt.datetime) -> Status:
     """How the server stands.
 
     Raises
@@ -54,7 +77,7 @@ def read_status(folder: ServerFolder, history: History, now: dt.datetime) -> Sta
 
 
 def current_round(
-    folder: ServerFolder, history: History, run: RunFacts, sites: Sequence[SiteFacts], now: dt.datetime
+    folder: ServerFolder, history: Past, run: RunFacts, sites: Sequence[SiteFacts], now: dt.datetime
 ) -> CurrentRound | None:
     """What goes on in ``run``; None where nothing does, or nothing is known of it yet."""
     progress = read_progress(folder.runs / run.run) if run.state == "running" else None
@@ -143,7 +166,7 @@ def _awaited(progress: Progress, sites: dict[str, SiteFacts]) -> tuple[Awaited, 
     return tuple(found)
 
 
-def _server(folder: ServerFolder, history: History, up: bool, now: dt.datetime) -> ServerFacts:
+def _server(folder: ServerFolder, history: Past, up: bool, now: dt.datetime) -> ServerFacts:
     end = None
     with suppress(TrustError):
         end = iso(read_certificate(folder.tls / "server.crt").not_valid_after_utc)
@@ -163,7 +186,7 @@ def _server(folder: ServerFolder, history: History, up: bool, now: dt.datetime) 
     )
 
 
-def _newest_runs(history: History, tickets: Collection[Ticket]) -> list[RunFacts]:
+def _newest_runs(history: Past, tickets: Collection[Ticket]) -> list[RunFacts]:
     """The newest runs, and those that have a ticket, however old."""
     runs = {run.run: run for run in history.runs(RUNS)}
     for ticket in tickets:

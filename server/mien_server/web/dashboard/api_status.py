@@ -8,7 +8,6 @@ from mien_common.site_name import SITE_NAME_PATTERN
 from mien_server.facts import EventFacts, SiteFacts, Status
 from mien_server.history.kinds import KINDS
 from mien_server.runs.settings import RUN_NAME
-from mien_server.status import read_status
 from mien_server.web.dashboard.desk import AtDesk
 from mien_server.web.dashboard.fields import LAST_ID
 from mien_server.web.dashboard.login import Looks
@@ -22,8 +21,9 @@ Kind = Annotated[str, Query(pattern=f"^({'|'.join(KINDS)})$")]
 
 @router.get("/status", summary="Everything of this moment")
 def status(desk: AtDesk, _: Looks) -> Status:
-    """The run that goes on and its round, the queue, every site, the latest release."""
-    return read_status(desk.folder, desk.history, desk.clock())
+    """The run that goes on and its round, the queue, every site, the latest release. While the history is
+    away, what the server's files say: `server.behind_s` is null then, and no event is known."""
+    return desk.moment.status(desk.clock())
 
 
 @router.get("/sites", summary="Every site")

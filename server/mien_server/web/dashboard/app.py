@@ -26,6 +26,7 @@ from mien_server.web.dashboard import (
 from mien_server.web.dashboard.desk import Desk
 from mien_server.web.dashboard.guard import Guard, Hosts
 from mien_server.web.dashboard.login import Gate
+from mien_server.web.dashboard.moment import Moment
 from mien_server.web.dashboard.page import page_routes
 from mien_server.web.dashboard.problems import answer_problems
 from mien_server.web.dashboard.sessions import Sessions
@@ -65,7 +66,9 @@ def dashboard_app(
     """
     tokens = Tokens(folder)
     gate = Gate(tokens, Sessions(folder, tokens, clock), Refusals(folder, "login").count)
-    return Guard(api_app(Desk(folder, history, Catalogue(folder), gate, clock)), Hosts(names))
+    catalogue = Catalogue(folder)
+    desk = Desk(folder, history, catalogue, Moment(folder, history, catalogue), gate, clock)
+    return Guard(api_app(desk), Hosts(names))
 
 
 def api_app(desk: Desk) -> FastAPI:

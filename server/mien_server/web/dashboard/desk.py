@@ -11,6 +11,7 @@ from mien_server.folder import ServerFolder
 from mien_server.history.reader import History
 from mien_server.publishing.catalogue import Catalogue
 from mien_server.web.dashboard.login import Gate
+from mien_server.web.dashboard.moment import Moment
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Desk:
     folder: ServerFolder
     history: History
     catalogue: Catalogue
+    moment: Moment
     gate: Gate
     clock: Callable[[], dt.datetime]
 

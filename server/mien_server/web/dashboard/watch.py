@@ -8,11 +8,11 @@ import json
 import logging
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from mien_common.errors import MienError
 from mien_server.facts import EventFacts, RoundFacts, Status
-from mien_server.status import read_status
 from mien_server.web.dashboard.desk import Desk
 
 MOST_AT_ONCE: Final = 500
@@ -46,26 +46,32 @@ class Watch:
 
     def look(self) -> list[News]:
         """What is new, in order; the first look says nothing, and remembers what there is."""
+        found = []
         try:
-            self.status = read_status(self._desk.folder, self._desk.history, self._desk.clock())
-            found = [*self._rounds(), *self._lines(), *self._lists()]
+            self.status = self._desk.moment.status(self._desk.clock())
+            is_there = self.status.server.behind_s is not None  # else the history is away
+            for news in chain(self._lists(), *((self._rounds(), self._lines()) if is_there else ())):
+                found.append(news)  # one by one: what was taken up is told, also when the next question fails
+            self._is_away = False
         except MienError as error:
             if not self._is_away:
                 log.warning("event=stream_waits reason=%s", error)
             self._is_away = True
-            return []
-        self._is_away = False
         return found
 
     def _rounds(self) -> Iterator[News]:
         run = self.status.run if self.status else None
         if run is None:
             return
-        if run.run != self._run:
-            is_first, self._run, self._round = not self._run, run.run, 0
-            if is_first:
-                self._round = run.rounds_done
-        for round_ in self._desk.history.rounds(run.run, self._round, MOST_AT_ONCE):
+        if not self._run:
+            self._run, self._round = run.run, run.rounds_done
+        if self._run != run.run:
+            yield from self._rounds_of_run()  # the last ones, which came since the last look
+            self._run, self._round = run.run, 0
+        yield from self._rounds_of_run()
+
+    def _rounds_of_run(self) -> Iterator[News]:
+        for round_ in self._desk.history.rounds(self._run, self._round, MOST_AT_ONCE):
             self._round = round_.round
             yield News("round", json_of(round_))
 

@@ -11,14 +11,15 @@ from typing import Any, Final
 
 from fastapi import HTTPException
 
-from mien_common.errors import SettingsError, StorageError
+from mien_common.errors import SettingsError
 from mien_server.facts import RunFacts
 from mien_server.membership.enrolment import read_sites
 from mien_server.runs.file import Source, start_time
-from mien_server.runs.queue import read_ticket, request_stop, submit, submit_again
-from mien_server.runs.record import check_unfinished, list_runs, read_record
-from mien_server.runs.settings import RunSettings, checked, in_words, read_run, run_folder
+from mien_server.runs.queue import request_stop, submit, submit_again
+from mien_server.runs.record import check_unfinished
+from mien_server.runs.settings import RunSettings, checked, read_run, run_folder
 from mien_server.web.dashboard.desk import Desk
+from mien_server.web.dashboard.moment import run_now
 
 SENT: Final = Source(file=Path("settings"))
 """How messages call what was sent: ``settings: rule.tau: should be …``."""
@@ -41,7 +42,7 @@ def start_run(desk: Desk, values: Mapping[str, Any], not_before: dt.datetime | N
     except SettingsError as error:
         raise HTTPException(422, str(error)) from error
     _check_ready(desk, settings)
-    return _facts(desk, submit(desk.folder, settings, now, when))
+    return run_now(desk.folder, desk.history, submit(desk.folder, settings, now, when))
 
 
 def stop_run(desk: Desk, run: str) -> RunFacts:
@@ -56,7 +57,7 @@ def stop_run(desk: Desk, run: str) -> RunFacts:
     """
     _check_there(desk, run)
     request_stop(desk.folder, run)
-    return _facts(desk, run)
+    return run_now(desk.folder, desk.history, run)
 
 
 def resume_run(desk: Desk, run: str) -> RunFacts:
@@ -75,7 +76,7 @@ def resume_run(desk: Desk, run: str) -> RunFacts:
     check_unfinished(desk.folder, run)
     _check_ready(desk, read_run(run_folder(desk.folder, run)))
     submit_again(desk.folder, run, desk.clock())
-    return _facts(desk, run)
+    return run_now(desk.folder, desk.history, run)
 
 
 def _check_there(desk: Desk, run: str) -> None:
@@ -96,39 +97,3 @@ def _check_ready(desk: Desk, settings: RunSettings) -> None:
             "smaller quorum.",
         )
     check_ready(desk.folder, settings)
-
-
-def _facts(desk: Desk, run: str) -> RunFacts:
-    record, ticket = read_record(desk.folder, run), read_ticket(desk.folder, run)
-    try:
-        known = desk.history.run(run)
-    except StorageError:
-        known = None
-    return RunFacts(
-        run=run,
-        number=known.number if known else _place(desk, run),
-        state=record.state,
-        rule=record.settings.rule.name,
-        rounds=record.settings.rounds,
-        rounds_done=record.rounds_done,
-        quorum=record.settings.quorum,
-        asked=_iso(ticket.asked) if ticket else known.asked if known else None,
-        started=record.started,
-        ended=record.ended,
-        not_before=_iso(record.not_before),
-        behind=record.behind,
-        reason=record.reason,
-        resumed=record.resumed,
-        valence_ccc=record.ccc.get("valence"),
-        arousal_ccc=record.ccc.get("arousal"),
-        settings=in_words(record.settings),
-    )
-
-
-def _place(desk: Desk, run: str) -> int:
-    """The number that the history is about to give it."""
-    return 1 + [record.name for record in list_runs(desk.folder)].index(run)
-
-
-def _iso(moment: dt.datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(dt.UTC).isoformat(timespec="milliseconds")
