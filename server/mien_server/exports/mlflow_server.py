@@ -126,19 +126,21 @@ class MlflowServer:
     def log_metrics(
         self, run: str, values: Mapping[str, float], step: int, time_s: float, tags: Mapping[str, str]
     ) -> None:
-        """Numbers of one step, all at one time, and then the tags; the same logged again change nothing."""
+        """Numbers of one step, all at one time, with tags; those of them that are there already stay single.
+
+        The tags are in the last request: who finds them knows that everything before is there.
+        """
         from mlflow.entities import Metric
 
         found = [Metric(name, value, round(time_s * 1000), step) for name, value in values.items()]
-        for begin in range(0, len(found), MOST_METRICS):
-            self._log(run, metrics=found[begin : begin + MOST_METRICS])
-        self.tag(run, tags)
+        while len(found) > MOST_METRICS:
+            self._log(run, metrics=found[:MOST_METRICS])
+            del found[:MOST_METRICS]
+        self._log(run, metrics=found, tags=_tags(tags))
 
     def tag(self, run: str, tags: Mapping[str, str]) -> None:
         """Set tags, in place of what they were."""
-        from mlflow.entities import RunTag
-
-        self._log(run, tags=[RunTag(name, value[:TAG_LIMIT]) for name, value in tags.items()])
+        self._log(run, tags=_tags(tags))
 
     def go_on(self, run: str) -> None:
         """Say that a run that had ended goes on."""
@@ -187,3 +189,9 @@ class MlflowServer:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         said = said.replace(self._password, "***") if self._password else said
         return said if len(said) <= REASON_LIMIT else said[: REASON_LIMIT - 1] + "…"
+
+
+def _tags(tags: Mapping[str, str]) -> list[Any]:
+    from mlflow.entities import RunTag
+
+    return [RunTag(name, value[:TAG_LIMIT]) for name, value in tags.items()]
