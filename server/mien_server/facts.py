@@ -259,6 +259,16 @@ class ServerFacts(_Facts):
     """How long ago the history last took up what happened; None where nothing keeps it."""
 
 
+class TotalFacts(_Facts):
+    """Sums over every run of the history: they only grow, also across restarts."""
+
+    rounds: int
+    bytes_up: int
+    bytes_down: int
+    events: dict[str, int]
+    """How many by kind."""
+
+
 class Status(_Facts):
     """Everything of this moment, on one page."""
 

@@ -10,7 +10,6 @@ those of the run that goes on or ended last: after a thousand runs a scrape is n
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry
@@ -18,7 +17,19 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from mien_server.facts import CurrentRound, RoundFacts, RunFacts, RunState, SiteFacts, SitePresence, Status
+from mien_server.facts import (
+    CurrentRound,
+    RoundFacts,
+    RunFacts,
+    RunState,
+    SiteFacts,
+    SitePresence,
+    Status,
+    TotalFacts,
+)
+from mien_server.folder import ServerFolder
+from mien_server.history.reader import History
+from mien_server.status import read_status
 
 ENROLLED: Final = frozenset({"online", "late", "offline", "never seen"})
 PRESENT: Final = frozenset({"online", "late"})
@@ -28,19 +39,23 @@ Labels = Mapping[str, str]
 Sample = tuple[Labels, float | None]
 
 
-@dataclass(frozen=True)
-class Totals:
-    """Sums over every run of the history: they grow, also across restarts."""
+def read_metrics(
+    folder: ServerFolder, history: History, now: dt.datetime, accept: str = ""
+) -> tuple[bytes, str]:
+    """The text for Prometheus of this moment, and its content type.
 
-    rounds: int
-    bytes_up: int
-    bytes_down: int
-    events: Mapping[str, int]
-    """How many by kind, as in :data:`mien_server.history.kinds.KINDS`."""
+    Raises
+    ------
+    StorageError
+        The history's database does not answer.
+    """
+    status = read_status(folder, history, now)
+    last = [] if status.run is None else history.rounds(status.run.run, after=status.run.rounds_done - 1)
+    return exposition(status, last[-1] if last else None, history.totals(), accept)
 
 
 def exposition(
-    status: Status, last: RoundFacts | None, totals: Totals, accept: str = ""
+    status: Status, last: RoundFacts | None, totals: TotalFacts, accept: str = ""
 ) -> tuple[bytes, str]:
     """The text for Prometheus, and its content type.
 
@@ -58,7 +73,7 @@ def exposition(
 class _Facts(Collector):
     """Facts of one moment; made anew for every scrape, so that nothing is kept between two."""
 
-    def __init__(self, status: Status, last: RoundFacts | None, totals: Totals) -> None:
+    def __init__(self, status: Status, last: RoundFacts | None, totals: TotalFacts) -> None:
         self._status, self._last, self._totals = status, last, totals
 
     def collect(self) -> Iterator[Metric]:
@@ -100,7 +115,7 @@ def _server(status: Status) -> Iterator[Metric]:
     yield _gauge("mien_latest_release_info", "The release that sites should have; always 1.", release)
 
 
-def _totals(totals: Totals) -> Iterator[Metric]:
+def _totals(totals: TotalFacts) -> Iterator[Metric]:
     yield _counter("mien_rounds", "Rounds done, over all runs.", [({}, totals.rounds)])
     yield _counter(
         "mien_round_failures",

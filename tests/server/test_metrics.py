@@ -7,22 +7,30 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from mien_server.facts import RoundFacts, Status
+from mien_server.facts import RoundFacts, Status, TotalFacts
+from mien_server.folder import ServerFolder
+from mien_server.history.database import open_history
 from mien_server.history.kinds import KINDS
-from mien_server.metrics import Totals, exposition
+from mien_server.metrics import exposition, read_metrics
+from mien_server.runs.journal import JournalReader
 
+from .history.made_history import RUNNING, make_history, record
 from .made_facts import RUN, made_now, made_round, made_run, made_server, made_site, made_status
 
-TOTALS = Totals(
+TOTALS = TotalFacts(
     rounds=15, bytes_up=5_000_000_000, bytes_down=6_000_000_000, events={"round": 15, "round_failed": 2}
 )
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-def samples(status: Status, last: RoundFacts | None = None, totals: Totals = TOTALS) -> Samples:
-    """Every sample of the exposition; a second one of the same name and labels fails."""
-    text, _ = exposition(status, last, totals)
+def samples(status: Status, last: RoundFacts | None = None, totals: TotalFacts = TOTALS) -> Samples:
+    """Every sample of an exposition of made-up facts."""
+    return parsed(exposition(status, last, totals)[0])
+
+
+def parsed(text: bytes) -> Samples:
+    """Every sample; a second one of the same name and labels fails."""
     found: Samples = {}
     for family in text_string_to_metric_families(text.decode()):
         for sample in family.samples:
@@ -110,7 +118,7 @@ def test_counts_over_the_whole_history() -> None:
 def test_a_server_that_has_done_nothing_and_is_down() -> None:
     server = made_server(up=False, since=None, certificate_ends=None, behind_s=None)
     status = made_status(server=server, run=None, now=None, queue=(), sites=(), latest_release=None, events=0)
-    found = samples(status, None, Totals(0, 0, 0, {}))
+    found = samples(status, None, TotalFacts(rounds=0, bytes_up=0, bytes_down=0, events={}))
     assert value(found, "mien_server_up") == 0
     assert value(found, "mien_rounds_total") == 0
     assert value(found, "mien_round_failures_total") == 0
@@ -127,8 +135,11 @@ def test_hostile_text_stays_a_label() -> None:
 def test_series_do_not_grow_with_runs_or_rounds() -> None:
     """Ten thousand rounds of other runs change values, not how many there are."""
     late = made_run(run="2027-01-01-1000", rounds=9999, rounds_done=9998)
-    long = Totals(10_000_000, 10**15, 10**15, dict.fromkeys(KINDS, 10**9))
-    few = samples(made_status(), made_round(3), Totals(15, 1, 1, dict.fromkeys(KINDS, 1)))
+    events = dict.fromkeys(KINDS, 10**9)
+    long = TotalFacts(rounds=10_000_000, bytes_up=10**15, bytes_down=10**15, events=events)
+    few = samples(
+        made_status(), made_round(3), TotalFacts(rounds=15, bytes_up=1, bytes_down=1, events=events)
+    )
     many = samples(
         made_status(run=late, now=made_now(run=late.run)), made_round(4, run=late.run, round=9998), long
     )
@@ -175,3 +186,38 @@ def test_nothing_is_kept_between_two_scrapes() -> None:
     again, _ = exposition(made_status(), made_round(3), TOTALS)
     assert again == first
     assert not [line for line in first.splitlines() if b"mien_" not in line]  # nothing of the library's own
+
+
+def test_a_server_with_a_past(folder: ServerFolder) -> None:
+    """Totals are the sums of what the runs' own journals say; they are the same after a restart."""
+    with make_history(folder) as made:
+        journals = [JournalReader(path) for path in folder.runs.iterdir()]
+        rounds = [event for journal in journals for event in journal.new() if event["event"] == "round"]
+        history = open_history(folder)
+        found = parsed(read_metrics(folder, history, made.now)[0])
+        again = parsed(read_metrics(folder, open_history(folder), made.now)[0])
+
+    assert value(found, "mien_server_up") == 1
+    assert value(found, "mien_run_rounds_done", run=RUNNING) == 3
+    assert value(found, "mien_current_round", run=RUNNING) == 4
+    assert value(found, "mien_current_round_awaited_sites", run=RUNNING) == 1
+    assert value(found, "mien_rounds_total") == len(rounds) == 15
+    assert value(found, "mien_received_bytes_total") == sum(event["bytes_up"] for event in rounds)
+    assert value(found, "mien_sent_bytes_total") == sum(event["bytes_down"] for event in rounds)
+    assert value(found, "mien_events_total", kind="promoted") == 2
+    last = next(event for event in rounds if event["round"] == 3 and event["rounds"] == 20)
+    pooled = last["ccc"]["valence"]["pooled"]
+    assert value(found, "mien_round_ccc", run=RUNNING, target="valence", way="pooled") == pytest.approx(
+        pooled
+    )
+    assert again == found
+
+
+def test_before_the_first_run_there_is_something_to_scrape(folder: ServerFolder) -> None:
+    now = dt.datetime.now(dt.UTC)
+    record(folder, None, now)
+    found = parsed(read_metrics(folder, open_history(folder), now)[0])
+
+    assert value(found, "mien_server_up") == 0
+    assert value(found, "mien_rounds_total") == 0
+    assert not [name for name in names(found) if name.startswith("mien_run")]

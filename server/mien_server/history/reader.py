@@ -22,6 +22,7 @@ from mien_server.facts import (
     RunFacts,
     SiteFacts,
     SiteRoundFacts,
+    TotalFacts,
 )
 from mien_server.history.connection import database_errors, reader_engine
 from mien_server.history.revisions import check
@@ -165,6 +166,15 @@ class History:
         """The highest id of an event; 0 where there is none."""
         with self._connection() as connection:
             return int(connection.execute(select(func.max(EventRow.id))).scalar() or 0)
+
+    def totals(self) -> TotalFacts:
+        """Sums over all of it."""
+        sums = select(func.count(), func.sum(RoundRow.bytes_up), func.sum(RoundRow.bytes_down))
+        kinds = select(EventRow.kind, func.count()).group_by(EventRow.kind).order_by(EventRow.kind)
+        with self._connection() as connection:
+            rounds, up, down = connection.execute(sums.select_from(RoundRow)).one()
+            events = {kind: int(count) for kind, count in connection.execute(kinds)}
+        return TotalFacts(rounds=rounds, bytes_up=int(up or 0), bytes_down=int(down or 0), events=events)
 
     def seen(self) -> dt.datetime | None:
         """When the recorder last took up what there was."""
