@@ -24,7 +24,11 @@ def open_history(folder: ServerFolder) -> History:
         It is not there yet, of another version, or does not answer.
     """
     history = History(history_url(folder))
-    history.check()
+    try:
+        history.check()
+    except BaseException:
+        history.close()
+        raise
     return history
 
 
