@@ -20,6 +20,11 @@ LOOPBACK = "127.0.0.1"
 @pytest.fixture
 def folder(tmp_path: Path) -> ServerFolder:
     """A complete server folder on free loopback ports."""
+    return server_folder(tmp_path / "server")
+
+
+def server_folder(path: Path) -> ServerFolder:
+    """The same at ``path``, for tests that share one."""
     with ExitStack() as held:
         probes = [held.enter_context(socket.socket()) for _ in range(5)]
         for probe in probes:
@@ -27,7 +32,7 @@ def folder(tmp_path: Path) -> ServerFolder:
         ports = [int(probe.getsockname()[1]) for probe in probes]
     names = ("port", "control_port", "enrol_port", "releases_port", "dashboard_port")
     settings = ServerSettings.model_validate({"listen": LOOPBACK, **dict(zip(names, ports, strict=True))})
-    made = create_folder(tmp_path / "server", settings)
+    made = create_folder(path, settings)
     now = dt.datetime.now(dt.UTC)
     make_authority(made.tls, now)
     issue_server_certificate(made.tls, [], [], 30, now)

@@ -15,9 +15,9 @@ from mien_server.web.dashboard.desk import AtDesk
 from mien_server.web.dashboard.downloads import DOWNLOAD, download
 from mien_server.web.dashboard.fields import RoundNumber, RunName
 from mien_server.web.dashboard.login import Looks
-from mien_server.web.dashboard.problems import LOOKING, problems
+from mien_server.web.dashboard.problems import problems
 
-router = APIRouter(tags=["models"], responses=LOOKING)
+router = APIRouter(tags=["models"], responses=problems(404, 409, 503))
 
 Choice = Annotated[
     str,
@@ -79,7 +79,7 @@ def file(
     return download(request, folder / name, digest, f"{run}-round-{round:04d}-{name}")
 
 
-@router.get("/comparison", summary="Two models side by side", responses=problems(404, 409, 503))
+@router.get("/comparison", summary="Two models side by side")
 def comparison(first: Choice, second: Choice, desk: AtDesk, _: Looks) -> Comparison:
     """What they are, how well they do, and how far apart their weights lie."""
     from mien_server.publishing.model_comparison import compare  # PyTorch

@@ -23,7 +23,7 @@ DOWNLOAD: Final[Mapping[str, Any]] = {
         206: {"description": "The part of it that was asked for (Range)."},
         304: {"description": "The caller has this very content (If-None-Match)."},
         416: {"description": "It has no such part."},
-        **problems(404, 503),
+        **problems(404, 409, 503),
     },
 }
 """What the documentation says of a route that hands out files."""

@@ -13,7 +13,15 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from mien_common.config_problems import key_of
-from mien_common.errors import FederationError, InputError, MienError, SettingsError, StorageError, TrustError
+from mien_common.errors import (
+    FederationError,
+    InputError,
+    MienError,
+    ModelError,
+    SettingsError,
+    StorageError,
+    TrustError,
+)
 from mien_server.folder import ServerFolder
 from mien_server.web.dashboard.guard import SAFE_METHODS
 
@@ -75,7 +83,7 @@ def status_of(error: MienError, method: str) -> tuple[int, str]:
             return 507, FULL
         case FederationError():
             return 503, str(error)
-        case TrustError() | SettingsError():
+        case TrustError() | SettingsError() | ModelError():
             return 409, str(error)
         case InputError():
             return 404, str(error)

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Callable, Iterator
 
 import pytest
+from starlette.types import ASGIApp
 
 from mien_server.folder import ServerFolder
 from mien_server.history.connection import history_url
@@ -11,6 +12,8 @@ from mien_server.history.reader import History
 from mien_server.web.dashboard.app import dashboard_app
 from mien_server.web.dashboard.tokens import new_token
 
+from ...conftest import server_folder
+from ...history.made_history import MadeHistory, make_history
 from .callers import Caller
 
 NOW = dt.datetime(2026, 11, 24, 9, tzinfo=dt.UTC)
@@ -54,3 +57,37 @@ def operator(folder: ServerFolder, dashboard: Callable[..., Caller]) -> Caller:
 def viewer(folder: ServerFolder, dashboard: Callable[..., Caller]) -> Caller:
     """A program that bears the viewer's."""
     return dashboard(Authorization=f"Bearer {new_token(folder, 'viewer', NOW)}")
+
+
+@pytest.fixture
+def made(folder: ServerFolder) -> Iterator[MadeHistory]:
+    """Two runs, three sites, two releases; as if a server ran."""
+    with make_history(folder, NOW) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MadeHistory]:
+    """The same, for all tests of a file that change nothing of it."""
+    with make_history(server_folder(tmp_path_factory.mktemp("past") / "server"), NOW) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def past_app(past: MadeHistory) -> Iterator[ASGIApp]:
+    """Its dashboard."""
+    history = History(history_url(past.folder))
+    yield dashboard_app(past.folder, history, clock=Clock())
+    history.close()
+
+
+@pytest.fixture(scope="module")
+def reader(past: MadeHistory, past_app: ASGIApp) -> Caller:
+    """A program that bears its viewer's token."""
+    return Caller(past_app, {"Authorization": f"Bearer {new_token(past.folder, 'viewer', NOW)}"})
+
+
+@pytest.fixture(scope="module")
+def doer(past: MadeHistory, past_app: ASGIApp) -> Caller:
+    """A program that bears its operator's token, and is refused whatever it wants to change."""
+    return Caller(past_app, {"Authorization": f"Bearer {new_token(past.folder, 'operator', NOW)}"})
