@@ -52,7 +52,8 @@ class Hosts:
             ipaddress.ip_address(name)
         except ValueError:
             name = name.lower().rstrip(".")
-            return name in self._names or f"*.{name.partition('.')[2]}" in self._names
+            first, _, rest = name.partition(".")
+            return first != "*" and (name in self._names or f"*.{rest}" in self._names)
         return True
 
 
