@@ -135,7 +135,7 @@ def _run(settings: DemoSettings, out: Path, say: Say, bar: Bar, show: Show) -> D
         sites = [federation.site(name) for name in names]
         _ingest(people, sites, settings, bar)
     with stage("federation", "4/5 Federated training: Flower over gRPC, TLS, one key a site"):
-        rounds = _federate(federation, names, settings, show)
+        rounds = _federate(federation, names, settings, say, show)
     with stage("baselines", "5/5 For comparison: each site alone, with as many epochs on the same sessions"):
         local = local_only(sites, settings.training, settings.rounds, settings.seed)
         constant = mean_predictor(sites)
@@ -203,12 +203,14 @@ def _ingest(people: list[Path], sites: list[Path], settings: DemoSettings, bar: 
 
 
 def _federate(
-    federation: Federation, names: list[str], settings: DemoSettings, show: Show
+    federation: Federation, names: list[str], settings: DemoSettings, say: Say, show: Show
 ) -> list[dict[str, Any]]:
     """Server and agents up, one run to its end, all of them down again; the run's rounds."""
     training = settings.training
     with federation:
         federation.up()
+        page, token = federation.page()
+        say(f"  watch it: {page} while this goes on, token {token}")
         federation.join(names)
         events = federation.run(
             *("--rounds", settings.rounds, "--seed", settings.seed, "--deadline", ROUND_DEADLINE_S),

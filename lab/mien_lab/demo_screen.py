@@ -107,6 +107,9 @@ class DemoScreen:
         predict += ["--model", result.model, "--site", site, "--out", out]
         self.say("try it:")
         self.say("  " + shlex.join(map(str, predict)))
+        server = [sys.argv[0], "server", "up", "--dir", out / "server"]
+        self.say("its rounds, models and log on a page (log in with what `mien server token` prints):")
+        self.say("  " + shlex.join(map(str, server)))
 
 
 def _three(value: float) -> str:

@@ -90,6 +90,11 @@ class Federation:
         self._keep_up("server", mien("server", "up", "--dir", self.server))
         self.wait_for("ready", "server")
 
+    def page(self) -> tuple[str, str]:
+        """Where the operator's page is, and a token to log in with."""
+        token = run_mien("server", "token", "--dir", self.server).strip()
+        return f"http://127.0.0.1:{self.dashboard_port}", token
+
     def join(self, names: Sequence[str]) -> None:
         """Start agents; back when all of them have joined, so that the first round has every site."""
         for name in names:
