@@ -24,13 +24,14 @@ from .commands.run import run
 from .commands.serve_releases import serve
 from .commands.show import show
 from .commands.sites import sites
+from .commands.status import status
 from .commands.stop import stop
 from .commands.token import token
 from .commands.up import up
 
 ORDER: Final = (
     *("init", "invite", "approve", "enrol", "sites", "revoke"),
-    *("up", "token", "run", "stop", "list", "show"),
+    *("up", "token", "status", "run", "stop", "list", "show"),
     *("models", "promote", "releases", "rollback", "compare-models"),
     *("health", "doctor"),
 )
@@ -52,13 +53,14 @@ def server() -> None:
     """Run the federation's server: certificates, sites, rounds, models.
 
     In order: `init` a folder, keep `up` running, `invite` each site (or `approve` its file), then start a
-    `run`, and `promote` a model that sites should use. `doctor` says what is wrong and how to mend it.
+    `run`, watch it by `status`, and `promote` a model that sites should use. `doctor` says what is wrong and
+    how to mend it.
     """
 
 
 for command in (
     *(init, invite, approve, enrol, sites, revoke),
-    *(up, token, run, stop, show),
+    *(up, token, status, run, stop, show),
     *(models, promote, rollback, compare_models),
     *(health, doctor),
 ):
