@@ -1,15 +1,18 @@
 // What is said: to a screen reader when the run's state changes, and to everybody when something was done.
 
-import { byId, element, setText } from "./dom.js";
+import { byId, element, prose } from "./dom.js";
 
 const SHOWN_MS = 8000;
-let last = "";
+const KEPT = 4;
+const last = new Map();
 
-/** Tell a screen reader, when it has finished what it reads. The same twice is said once. */
-export function announce(text) {
-  if (text === last) return;
-  last = text;
-  setText(byId("announcements"), text);
+/** Tell a screen reader, when it has finished what it reads. What `about` said the last time is not said again. */
+export function announce(about, text) {
+  if (last.get(about) === text) return;
+  last.set(about, text);
+  const region = byId("announcements");
+  region.append(element("p", { text }));
+  while (region.children.length > KEPT) region.firstChild.remove();
 }
 
 /** Show a note for some seconds: `tone` is "good" or "bad". A bad one stays until it is closed. */
@@ -21,7 +24,7 @@ export function note(text, tone = "good") {
     text: "×",
     on: { click: () => shown.remove() },
   });
-  const shown = element("div", { class: `note ${tone}` }, element("p", { text }), close);
+  const shown = element("div", { class: `note ${tone}` }, element("p", {}, ...prose(text)), close);
   byId("notes").append(shown);
   if (tone === "good") setTimeout(() => shown.remove(), SHOWN_MS);
 }

@@ -2,7 +2,7 @@
 // ends.
 
 import { age, at, now } from "./clock.js";
-import { byId, element, refill } from "./dom.js";
+import { byId, element, prose, refill } from "./dom.js";
 import { duration } from "./format.js";
 
 const LAG_S = 30;
@@ -24,7 +24,7 @@ export function startBanners(store) {
     }
     wasLost = lostSince !== null;
     const found = [
-      lostSince === null ? null : lost(lostSince),
+      lostSince === null ? null : lost(store.connection),
       isBack && lostSince === null ? { id: "back", tone: "good", words: () => ["Connected again. What was missed is here."] } : null,
       ...(store.status === null ? [] : ofServer(store.status.server)),
     ].filter(Boolean);
@@ -35,24 +35,24 @@ export function startBanners(store) {
   store.watch(["connection", "status"], show);
 }
 
-const lost = (since) => ({
-  id: `lost ${since}`,
+const lost = ({ lostSince, why }) => ({
+  id: `lost ${lostSince} ${why}`,
   tone: "bad",
-  words: () => ["Connection lost ", age(since), ". What you see is from then; trying again."],
+  words: () => ["Connection lost ", age(lostSince), ". What you see is from then; trying again. ", ...prose(why)],
 });
 
 function ofServer({ up, behind_s: behind, certificate_ends: ends }) {
   const found = [];
-  if (!up) found.push({ id: "down", tone: "bad", words: () => ["The server is not up. Start it: `mien server up`."] });
+  if (!up) found.push({ id: "down", tone: "bad", words: () => prose("The server is not up. Start it: `mien server up`.") });
   if (up && behind === null) {
-    found.push({ id: "alone", tone: "watch", words: () => ["Nothing keeps the history now. `mien server doctor` says why."] });
+    found.push({ id: "alone", tone: "watch", words: () => prose("Nothing keeps the history now. `mien server doctor` says why.") });
   } else if (up && behind > LAG_S) {
     const minutes = Math.floor(behind / 60);
     found.push({ id: `behind ${minutes}`, tone: "watch", words: () => [`The history is ${duration(behind)} behind.`] });
   }
   const days = ends === null ? null : (Date.parse(ends) - now()) / 86_400_000;
   if (days !== null && days < WARN_DAYS) {
-    const words = () => ["The server's certificate ends ", at(ends), ". Renew it: `mien server init --renew`, then start the server again."];
+    const words = () => ["The server's certificate ends ", at(ends), ...prose(". Renew it: `mien server init --renew`, then start the server again.")];
     found.push({ id: `ends ${ends}`, tone: "watch", words });
   }
   return found;

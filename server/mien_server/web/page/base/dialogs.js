@@ -2,7 +2,7 @@
 // back to where it was.
 
 import { ApiError } from "./api.js";
-import { element, setShown, setText } from "./dom.js";
+import { element, prose, setShown } from "./dom.js";
 
 let number = 0;
 
@@ -63,7 +63,7 @@ export function openQuestion({ title, body, agree, tone = "primary", wide = fals
     } catch (problem) {
       if (!(problem instanceof ApiError)) throw problem;
       if (!onError(problem)) {
-        setText(error, problem.message);
+        error.replaceChildren(...prose(problem.message));
         setShown(error, true);
       }
     } finally {

@@ -61,6 +61,11 @@ export function refill(node, stamp, make) {
 
 const stamps = new WeakMap();
 
+/** A sentence in which `what stands so` is a command to type. */
+export function prose(text) {
+  return text.split("`").map((part, at) => (at % 2 ? element("code", { text: part }) : part));
+}
+
 /** Text for a screen reader alone. */
 export function unseen(text) {
   return element("span", { class: "unseen", text });

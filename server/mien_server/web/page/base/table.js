@@ -2,12 +2,13 @@
 // can be sorted; what is not known stands last either way. On a narrow screen style/lists.css shows every
 // row as a card, which takes a table's meaning away; so the roles are said.
 
-import { element, refill, setAttribute, setShown, setText } from "./dom.js";
+import { element, prose, refill, setAttribute, setShown, setText } from "./dom.js";
+import { UNKNOWN } from "./format.js";
 
 /**
  * A column: `id`, `title`, and what its cells show: `text(row)`, or elements from `make(row)`, made anew only
  * when `stamp(row)` changes. `value(row)` makes it sortable. `numeric` aligns right, `header` heads the row,
- * `quiet` leaves its title out of cards.
+ * `quiet` leaves its title out of cards, `kind` is a class of its cells.
  */
 export class DataTable {
   #columns;
@@ -28,7 +29,7 @@ export class DataTable {
     this.#keyOf = keyOf;
     this.#sorted = sorted;
     this.#limit = this.#shown = limit;
-    this.#empty = element("p", { class: "empty", text: empty });
+    this.#empty = element("p", { class: "empty" }, ...prose(empty));
     const head = element("tr", { role: "row" }, ...columns.map((column) => this.#head(column)));
     this.table = element(
       "table",
@@ -114,8 +115,10 @@ export class DataTable {
     }
     this.#columns.forEach((column, at) => {
       const cell = row.children[at];
-      if (column.text) setText(cell, column.text(facts));
-      else refill(cell, column.stamp(facts), () => column.make(facts));
+      if (column.text) {
+        setText(cell, column.text(facts));
+        setAttribute(cell, "data-unknown", cell.textContent === UNKNOWN);
+      } else refill(cell, column.stamp(facts), () => column.make(facts));
       if (column.mark) setAttribute(cell, "data-mark", column.mark(facts));
     });
     return row;
@@ -126,7 +129,7 @@ function newCell(column) {
   return element(column.header ? "th" : "td", {
     role: column.header ? "rowheader" : "cell",
     scope: column.header ? "row" : null,
-    class: [column.numeric ? "number" : "", column.wide ? "wide" : ""].join(" ").trim() || null,
+    class: [column.numeric ? "number" : "", column.kind ?? ""].join(" ").trim() || null,
     "data-title": column.quiet ? null : column.title,
   });
 }

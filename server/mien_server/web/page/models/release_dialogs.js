@@ -3,7 +3,7 @@
 import { note } from "../base/announce.js";
 import { send } from "../base/api.js";
 import { openQuestion } from "../base/dialogs.js";
-import { element, setAttribute, setShown, setText } from "../base/dom.js";
+import { element, prose, setAttribute, setShown } from "../base/dom.js";
 import { nextVersion } from "./versions.js";
 
 /** Ask for a version, then promote the model of a round. */
@@ -18,19 +18,22 @@ export function askToPromote(store, { run, round }) {
   version.value = nextVersion(store.releases.map((release) => release.version));
   const error = element("p", { id: "promote-error", class: "error", hidden: true });
   const show = (message) => {
-    setText(error, message ?? "");
+    error.replaceChildren(...prose(message ?? ""));
     setShown(error, message !== null);
     setAttribute(version, "aria-invalid", message === null ? null : "true");
   };
   openQuestion({
     title: `Promote round ${round} of ${run}`,
     body: [
-      element("p", {
-        text:
+      element(
+        "p",
+        {},
+        ...prose(
           "This makes a release of the model: signed with the server's key, as safetensors and ONNX, with a card for people. " +
           "It is never changed or removed, and anyone who reaches the releases' port can fetch it. It becomes the latest, which " +
           "sites get with `mien agent fetch`, unless its version is a trial (1.1.0-rc.1) or not the highest.",
-      }),
+        ),
+      ),
       element(
         "div",
         { class: "field" },
@@ -64,11 +67,14 @@ export function askToRollBack(store, { version }) {
   const latest = store.releases.find((release) => release.is_latest)?.version;
   openQuestion({
     title: `Make ${version} the latest?`,
-    body: element("p", {
-      text:
-        `Sites that fetch from now on get ${version}${latest ? ` instead of ${latest}` : ""}. ` +
-        "A site that has a higher one keeps it, unless it fetches with --allow-downgrade. No release is removed.",
-    }),
+    body: element(
+      "p",
+      {},
+      `Sites that fetch from now on get ${version}${latest ? ` instead of ${latest}` : ""}. ` +
+        "A site that has a higher one keeps it, unless it fetches with ",
+      element("code", { text: "--allow-downgrade" }),
+      ". No release is removed.",
+    ),
     agree: `Make ${version} the latest`,
     act: async () => {
       await send("releases/latest", { version }, "PUT");

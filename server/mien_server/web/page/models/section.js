@@ -61,7 +61,7 @@ const created = {
 };
 
 const roundColumns = (store, chosen) => [
-  { id: "choose", title: "Compare", stamp: (row) => `${row.run}/${row.round}`, make: (row) => chosen.box(`${row.run}/${row.round}`) },
+  { id: "choose", title: "Compare", kind: "choose", stamp: (row) => `${row.run}/${row.round}`, make: (row) => chosen.box(`${row.run}/${row.round}`) },
   {
     id: "round",
     title: "Round",
@@ -88,7 +88,7 @@ const roundColumns = (store, chosen) => [
     id: "actions",
     title: "Actions",
     quiet: true,
-    wide: true,
+    kind: "wide",
     numeric: true,
     stamp: (row) => JSON.stringify([row.sha256, store.isOperator]),
     make: (row) => modelActions(store, row),
@@ -114,7 +114,7 @@ function modelActions(store, row) {
 }
 
 const releaseColumns = (store, chosen) => [
-  { id: "choose", title: "Compare", stamp: (row) => row.version, make: (row) => chosen.box(row.version) },
+  { id: "choose", title: "Compare", kind: "choose", stamp: (row) => row.version, make: (row) => chosen.box(row.version) },
   {
     id: "version",
     title: "Version",
@@ -138,7 +138,7 @@ const releaseColumns = (store, chosen) => [
     id: "actions",
     title: "Actions",
     quiet: true,
-    wide: true,
+    kind: "wide",
     numeric: true,
     stamp: (row) => JSON.stringify([row.version, row.is_latest, store.isOperator]),
     make: (row) =>

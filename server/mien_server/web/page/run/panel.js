@@ -2,7 +2,7 @@
 
 import { announce } from "../base/announce.js";
 import { age, at, left } from "../base/clock.js";
-import { byId, element, refill, setAttribute, setShown, setText, unseen } from "../base/dom.js";
+import { byId, element, prose, refill, setAttribute, setShown, setText, unseen } from "../base/dom.js";
 import { UNKNOWN, ccc, change, duration, plural } from "../base/format.js";
 import { presence } from "../sites/presence.js";
 import { runButtons } from "./actions.js";
@@ -75,7 +75,7 @@ class RunPanel {
     setShown(this.#full, run !== null);
     setShown(this.#none, run === null);
     setShown(this.#state, run !== null);
-    refill(this.#none, String(queue.length), () => noRun(queue.length, isOperator));
+    refill(this.#none, `${run?.run} ${queue.length}`, () => (run === null ? noRun(queue.length, isOperator) : null));
     this.#queue.show(queue);
     if (run === null) {
       setText(this.#name, "");
@@ -126,7 +126,7 @@ class RunPanel {
     if (quality[0] !== UNKNOWN) words.push(`Valence ${quality[0]}, arousal ${quality[1]}.`);
     const late = (now?.awaits ?? []).filter((site) => site.presence !== "online").map((site) => site.site);
     if (late.length) words.push(`Waits for ${late.join(", ")}, which cannot be heard.`);
-    announce(words.join(" "));
+    announce("run", words.join(" "));
   }
 }
 
@@ -217,5 +217,5 @@ function noRun(waiting, isOperator) {
   const hint = isOperator
     ? "Start one here, or with `mien server run --rounds 20`."
     : "Its operator starts one with `mien server run`.";
-  return [element("p", { class: "doing", text: words }), waiting ? null : element("p", { class: "hint", text: hint })];
+  return [element("p", { class: "doing", text: words }), waiting ? null : element("p", { class: "hint" }, ...prose(hint))];
 }

@@ -3,7 +3,7 @@
 import { note } from "../base/announce.js";
 import { send } from "../base/api.js";
 import { openQuestion } from "../base/dialogs.js";
-import { element, setAttribute, setShown, setText } from "../base/dom.js";
+import { element, prose, setAttribute, setShown } from "../base/dom.js";
 import { plural } from "../base/format.js";
 import { MAIN, MORE, RULES, fieldOf, settingsOf } from "./start_fields.js";
 
@@ -85,7 +85,7 @@ class StartForm {
 
   #setError(input, message) {
     const shown = document.getElementById(`${input.id}-error`);
-    setText(shown, message ?? "");
+    shown.replaceChildren(...prose(message?.replace(/^settings: /, "") ?? ""));
     setShown(shown, message !== null);
     setAttribute(input, "aria-invalid", message === null ? null : "true");
   }

@@ -82,13 +82,10 @@ export function settingsOf(typed) {
 
 /** The name of the field that an error is about, out of `names`; null where it names none. */
 export function fieldOf(message, names) {
-  const said = /^(?:[^:]*: )?(?:--)?([a-z][a-z0-9_.-]*)\b/.exec(message)?.[1];
-  if (said === undefined) return null;
-  const plain = said.replaceAll("-", "_");
-  return (
-    names.find((name) => name === plain) ??
-    names.find((name) => name.split(".").at(-1) === plain.split(".").at(-1)) ??
-    names.find((name) => name.split(".").at(-1).replace(/_s$/, "") === plain) ??
-    null
-  );
+  const said = [...message.split(": ").slice(0, 2), ...message.split(/[^\w.]+/)];
+  for (const word of said) {
+    const found = names.find((name) => name === word || name.split(".").at(-1) === word.split(".").at(-1));
+    if (found !== undefined) return found;
+  }
+  return null;
 }

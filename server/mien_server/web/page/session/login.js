@@ -1,7 +1,7 @@
 // Who looks: a token is changed for a session, which the browser keeps in a cookie no script can read.
 
 import { ApiError, get, send } from "../base/api.js";
-import { byId, setAttribute, setShown, setText } from "../base/dom.js";
+import { byId, prose, setAttribute, setShown } from "../base/dom.js";
 import { duration } from "../base/format.js";
 
 /** The session there is: `{role, version}`, or null. */
@@ -22,7 +22,7 @@ export function askForToken(why = "") {
   const error = byId("token-error");
   const button = form.querySelector("button");
   const say = (message) => {
-    setText(error, message);
+    error.replaceChildren(...prose(message));
     setShown(error, message !== "");
     setAttribute(token, "aria-invalid", message === "" ? null : "true");
   };

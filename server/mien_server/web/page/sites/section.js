@@ -60,7 +60,7 @@ const columns = (store) => [
   {
     id: "error",
     title: "Error",
-    wide: true,
+    kind: "wide",
     value: (site) => site.error,
     stamp: (site) => site.error,
     make: (site) => (site.error ? element("span", { class: "site-error", title: site.error, text: site.error }) : null),
@@ -89,6 +89,6 @@ function announceChanges(before, sites) {
   const said = sites
     .filter(({ name, presence: state }) => before.has(name) && before.get(name) !== state)
     .map(({ name, presence: state }) => `${name} is ${state}.`);
-  if (said.length > 0) announce(said.slice(0, 5).join(" "));
+  if (said.length > 0) announce("sites", said.slice(0, 5).join(" "));
   return new Map(sites.map(({ name, presence: state }) => [name, state]));
 }

@@ -71,7 +71,7 @@ const COLUMNS = [
   {
     id: "error",
     title: "Error",
-    wide: true,
+    kind: "wide",
     text: (row) => [row.error, row.evaluation_error].filter(Boolean).join(" · "),
     mark: (row) => (row.error || row.evaluation_error ? "bad" : "none"),
   },

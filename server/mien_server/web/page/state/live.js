@@ -2,7 +2,8 @@
 // where it gives up (the server was away, and said so), we do. After every connection we ask for what was
 // missed.
 
-import { get, onSessionLost } from "../base/api.js";
+import { onSessionLost } from "../base/api.js";
+import { now } from "../base/clock.js";
 
 const TRY_AGAIN_MS = [1000, 2000, 4000, 8000];
 const SILENCE_MS = 40000;
@@ -31,6 +32,7 @@ export class Live {
 
   start() {
     this.#connect();
+    this.#later();
   }
 
   /** Never connect again. */
@@ -72,34 +74,43 @@ export class Live {
 
   async #opened() {
     this.#heard();
-    this.#tries = 0;
+    clearTimeout(this.#retry);
+    await this.#catchUp();
+  }
+
+  /** Ask for all that may have been missed; whether it came. */
+  async #catchUp() {
     try {
       await this.#refresh.all();
-      this.#say(null);
-    } catch {
-      // It went away again; `error` comes, or has come.
+      if (this.#source.readyState === EventSource.OPEN) this.#isBack();
+      return true;
+    } catch (problem) {
+      this.#isLost(problem);
+      this.#later();
+      return false;
     }
   }
 
   #failed(source) {
-    this.#say(this.#store.connection.lostSince ?? new Date().toISOString());
-    if (source !== this.#source || source.readyState !== EventSource.CLOSED) return;
+    if (source !== this.#source) return;
+    this.#isLost();
     this.#later();
   }
 
-  /** The browser gave up: try again ourselves, a little later each time. */
+  /**
+   * As long as there is no stream: ask, a little later each time. Where the browser has given up it is told to
+   * try again; where something between us and the server lets no stream through, asking is all there is.
+   */
   #later() {
     if (this.#ended) return;
     clearTimeout(this.#retry);
     const wait = TRY_AGAIN_MS[Math.min(this.#tries, TRY_AGAIN_MS.length - 1)];
     this.#tries += 1;
     this.#retry = setTimeout(async () => {
-      try {
-        await get("status"); // tells a lost session (401) from a server that is away
-        this.#connect();
-      } catch {
-        this.#later();
-      }
+      const isThere = await this.#catchUp(); // it also tells a lost session from a server that is away
+      if (!isThere || this.#source.readyState === EventSource.OPEN) return;
+      if (this.#source.readyState === EventSource.CLOSED) this.#connect();
+      this.#later();
     }, wait);
   }
 
@@ -110,17 +121,26 @@ export class Live {
       try {
         await this.#refresh.status();
         this.#heard();
-      } catch {
-        this.#say(new Date().toISOString());
+      } catch (problem) {
+        this.#isLost(problem);
         this.#connect();
       }
     }, SILENCE_MS);
   }
 
-  #say(lostSince) {
+  #isLost(problem = null) {
     const { connection } = this.#store;
-    if (connection.lostSince === lostSince) return;
-    connection.lostSince = lostSince;
+    connection.lostSince ??= new Date(now()).toISOString();
+    connection.why = problem?.status ? problem.message : "";
+    this.#store.changed("connection");
+  }
+
+  #isBack() {
+    const { connection } = this.#store;
+    this.#tries = 0;
+    if (connection.lostSince === null) return;
+    connection.lostSince = null;
+    connection.why = "";
     this.#store.changed("connection");
   }
 

@@ -17,7 +17,8 @@ export class Store extends EventTarget {
   releases = [];
   /** By id. */
   events = new Map();
-  connection = { lostSince: null };
+  /** Since when nothing comes, by our own clock, and what the server said of it, if it said something. */
+  connection = { lostSince: null, why: "" };
 
   get isOperator() {
     return this.role === "operator";
