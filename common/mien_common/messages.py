@@ -32,6 +32,9 @@ NUM_EXAMPLES: Final = "num-examples"
 FEWEST_FRAMES: Final = 25
 """Recordings with less than a second of counted frames are not reported: their sums would tell frames."""
 
+FRAMES_LIMIT: Final = 10**12
+"""Most frames that a site can train on in a round: a thousand years of video."""
+
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -56,7 +59,7 @@ class TrainReport(_Document):
 
     site: SiteName
     round: int
-    frames: int = Field(gt=0)
+    frames: int = Field(gt=0, le=FRAMES_LIMIT)
     """Valid, rated frames trained on."""
     loss: Finite
     """Mean of the loss over the last local epoch's batches."""

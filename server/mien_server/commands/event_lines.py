@@ -1,8 +1,12 @@
 """A run's events in words for the person who watches it."""
 
 import datetime as dt
+from typing import Final
 
 from mien_server.runs.journal import Event
+
+PARTS: Final = ("wait", "train", "transfer", "aggregate", "evaluate")
+"""Of a round's time."""
 
 
 def line_of(event: Event) -> str:
@@ -25,16 +29,7 @@ def line_of(event: Event) -> str:
     if kind == "waiting":
         return f"waiting for {event['quorum']} sites; online: {', '.join(event['online']) or 'none'}"
     if kind == "round":
-        ccc = "  ".join(f"{target} {number(found['pooled'])}" for target, found in event["ccc"].items())
-        sites = event["sites"]
-        count = f"{len(sites['answered'])}/{len(sites['answered']) + len(sites['failed'])}"
-        missed = sites["failed"] | event["evaluated"]["failed"]
-        trouble = "".join(f"\n    {site}: {reason}" for site, reason in missed.items())
-        return (
-            f"round {event['round']:>3}/{event['rounds']}  {event['seconds']['total']:6.2f} s  sites {count} "
-            f" loss {event['loss']['mean']:.3f}  CCC (pooled) {ccc}  up {_bytes(event['bytes_up'])}  "
-            f"down {_bytes(event['bytes_down'])}{trouble}"
-        )
+        return _round(event)
     if kind == "round_failed":
         reasons = "; ".join(f"{site}: {reason}" for site, reason in event["sites"]["failed"].items())
         return (
@@ -43,6 +38,19 @@ def line_of(event: Event) -> str:
         )
     why = event.get("error") or event.get("reason")
     return f"run {event['run']} {kind}" + (f": {why}" if why else "")
+
+
+def time_shares(events: list[Event]) -> str:
+    """Where the time of some rounds went, the longest first; empty where an older version did not tell."""
+    parts: dict[str, float] = {}
+    for event in events:
+        if event["event"] == "round" and "transfer" in event["seconds"]:
+            for part in PARTS:
+                parts[part] = parts.get(part, 0.0) + (event["seconds"][part] or 0.0)
+    whole = sum(parts.values())
+    shares = {part: round(100 * seconds / whole) for part, seconds in parts.items()} if whole else {}
+    order = sorted((part for part, share in shares.items() if share), key=lambda part: -parts[part])
+    return ", ".join(f"{shares[part]}% {part}" for part in order)
 
 
 def when(moment: str) -> str:
@@ -54,5 +62,24 @@ def number(value: float | None) -> str:
     return "  -  " if value is None or value != value else f"{value:.3f}"
 
 
-def _bytes(count: int) -> str:
-    return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
+def _round(event: Event) -> str:
+    sites, rounds, loss = event["sites"], event["rounds"], event["loss"]["mean"]
+    count = f"{len(sites['answered'])}/{len(sites['answered']) + len(sites['failed'])}"
+    ccc = " ".join(f"{target} {number(found['pooled'])}" for target, found in event["ccc"].items())
+    longest = time_shares([event]).partition(",")[0]
+    missed = sites["failed"] | event["evaluated"]["failed"]
+    trouble = "".join(f"\n    {site}: {reason}" for site, reason in missed.items())
+    return (
+        f"round {event['round']:>{len(str(rounds))}}/{rounds}  {_seconds(event['seconds']['total'])}"
+        f"{f', {longest}' if longest else ''}  {count} sites  loss {number(loss)}  pooled CCC {ccc}  "
+        f"up/down {_bytes(event['bytes_up'], event['bytes_down'])}{trouble}"
+    )
+
+
+def _seconds(value: float) -> str:
+    return f"{value:5.2f} s" if value < 10 else f"{value:5.1f} s"
+
+
+def _bytes(up: int, down: int) -> str:
+    unit, name = (1e6, "MB") if max(up, down) >= 1e6 else (1e3, "kB")
+    return f"{up / unit:.3g}/{down / unit:.3g} {name}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .event_lines import line_of, when
+from .event_lines import line_of, time_shares, when
 from .options import Dir
 from .run_lines import figures, state_in_words
 
@@ -51,6 +51,8 @@ def show(
     print(f"rounds   {record.rounds_done} of {record.settings.rounds} done  {figures(record)}".rstrip())
     print(f"began    {when(record.started) if record.started else '-'}")
     print(f"ended    {when(record.ended) if record.ended else '-'}")
+    if shares := time_shares(events):
+        print(f"time     {shares}")
     if record.resumed:
         print(f"resumed  {record.resumed} times" if record.resumed > 1 else "resumed  once")
     print(f"models   {opened.models / record.name}\n")

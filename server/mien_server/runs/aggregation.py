@@ -3,16 +3,20 @@
 Enters: sites' replies. Leaves: new global weights. An update that does not hold is named and left out.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flwr.app import ArrayRecord, MetricRecord, RecordDict
 
 from mien_common.architecture import Architecture
-from mien_common.errors import UpdateRejectedError
+from mien_common.errors import FederationError, UpdateRejectedError
 from mien_common.messages import ARRAYS, METRICS, NUM_EXAMPLES, TrainReport, unpack
 from mien_common.weights import Weights, check_weights, from_record, norm_of
 from mien_server.rules.rule import Rule, SiteUpdate
+from mien_server.runs.site_words import printable
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class Update:
     report: TrainReport
     delta: Weights
     """New weights minus the global ones."""
+    norm: float
+    """Euclidean, of the delta as it came: what the site says of it is not relied on."""
 
 
 def read_update(
@@ -60,7 +66,21 @@ def read_update(
     norm = norm_of(delta)
     if norm > max_norm:
         raise UpdateRejectedError(f"its norm is {norm:.4g}, at most {max_norm:.4g} is taken")
-    return Update(site, report, delta)
+    return Update(site, report, delta, norm)
+
+
+def read_updates(
+    contents: Mapping[str, RecordDict], round_: int, architecture: Architecture, max_norm: float
+) -> tuple[list[Update], dict[str, str]]:
+    """The updates in sites' replies, and why those that are left out do not hold, by site."""
+    updates, rejected = [], {}
+    for site, content in contents.items():
+        try:
+            updates.append(read_update(content, site, round_, architecture, max_norm))
+        except FederationError as error:
+            rejected[site] = printable(f"update rejected: {error}")
+            log.warning("event=update_rejected round=%d site=%s reason=%s", round_, site, rejected[site])
+    return updates, rejected
 
 
 def combine(

@@ -6,15 +6,17 @@ and a quorum of our own: a site that died, or never answers, does not hold up th
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from mien_common.errors import FederationError
 from mien_server.control import PushInterruptedError
+from mien_server.runs.clock import Clock
+from mien_server.runs.site_words import printable
 
 POLL_FIRST_S: Final = 0.05
 POLL_LAST_S: Final = 0.25
@@ -23,25 +25,12 @@ POLL_GROWTH: Final = 1.1
 PRESENCE_POLL_S: Final = 1.0
 PUSH_ATTEMPTS: Final = 5
 PUSH_PAUSE_S: Final = 2.0
-REASON_LIMIT: Final = 300
 GRACE_S: Final = 30.0
 """How long beyond the deadline a message lives in the SuperLink. Ours must come first: a message that has
 expired is answered by the SuperLink with an error of its own."""
 
 
 log = logging.getLogger(__name__)
-
-
-class Clock(Protocol):
-    """Time, passed in so that tests need not wait."""
-
-    def monotonic(self) -> float:
-        """Seconds since some moment."""
-        ...
-
-    def sleep(self, seconds: float, /) -> None:
-        """Let time pass."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -64,6 +53,7 @@ def exchange(
     quorum: int,
     clock: Clock = time,
     superlink: Callable[[], object] = lambda: None,
+    watch: Callable[[Iterable[str], Mapping[str, str]], None] = lambda _answered, _failed: None,
 ) -> Answers:
     """Send ``content`` to every one of ``sites`` and gather their answers.
 
@@ -76,6 +66,7 @@ def exchange(
     quorum : once so many have answered, sites that went offline are no longer waited for.
     superlink : tells one SuperLink process from the next. One that dies may take along what it was just
         handing over, so those who have not answered are asked again; of two answers the first counts.
+    watch : is told at every look, several times a second, who has answered and who has failed so far.
 
     Returns
     -------
@@ -130,6 +121,7 @@ def exchange(
             asked_through = superlink()
             log.warning("event=asked_again reason=another_superlink round=%s", group)
             ask(sorted(set(waiting.values()), key=lambda node: sites[node]))
+        watch(found, failed)
         clock.sleep(min(pause_s, max(end - now, 0.0)))
         pause_s = min(pause_s * POLL_GROWTH, POLL_LAST_S)
     return Answers({site: found[site] for site in sorted(found)}, dict(sorted(failed.items())))
@@ -146,18 +138,16 @@ def wait_for_sites(
 ) -> dict[int, str]:
     """Enrolled sites that are online, as soon as they are ``quorum`` and the ``expected`` are among them.
 
-    Those who are there, however few, when ``wait_s`` is over. ``waiting`` is told who is there whenever that
-    changes while it waits.
+    Those who are there, however few, when ``wait_s`` is over. ``waiting`` is told who is there at every look
+    while it waits.
     """
-    end, told = clock.monotonic() + wait_s, None
+    end = clock.monotonic() + wait_s
     while True:
         online = {node: enrolled[node] for node in grid.get_node_ids() if node in enrolled}
         names = sorted(online.values())
         if (len(online) >= quorum and expected <= set(names)) or clock.monotonic() >= end:
             return online
-        if told != names:
-            waiting(names)
-            told = names
+        waiting(names)
         clock.sleep(POLL_LAST_S)
 
 
@@ -186,7 +176,7 @@ def _push(grid: Grid, write: Callable[[], list[Message]], clock: Clock) -> list[
 
 def _take(reply: Message, node: int, site: str, found: dict[str, RecordDict], failed: dict[str, str]) -> None:
     if reply.has_error():
-        failed[site] = (reply.error.reason or f"Flower's error {reply.error.code}")[:REASON_LIMIT]
+        failed[site] = printable(reply.error.reason or f"Flower's error {reply.error.code}")
     elif reply.metadata.src_node_id != node:
         failed[site] = f"another node ({reply.metadata.src_node_id}) answered for it"
     else:

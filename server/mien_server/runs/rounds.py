@@ -1,76 +1,41 @@
 """The rounds of a run: ask the sites to train, average, evaluate, publish; then the next one.
 
-An update's way: :func:`exchange` brings the replies, :func:`read_update` checks each, in
-:func:`combine` the run's rule makes new weights of them, a second exchange evaluates these,
-:func:`publish_round` publishes them.
+An update's way: :class:`~mien_server.runs.questions.Questions` brings the replies, :func:`read_updates`
+checks each, in :func:`combine` the run's rule makes new weights of them, which the sites then evaluate;
+:func:`publish_round` publishes them, and :func:`round_event` tells of it all.
 """
 
-import datetime as dt
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 from flwr.serverapp import Grid
 
 from mien_common.errors import FederationError
-from mien_common.messages import ARRAYS, DOCUMENT, EvaluateReport, RoundOrder, pack, unpack
 from mien_common.network import build
-from mien_common.published import Contribution, ModelCard
-from mien_common.schema import AU_V1
-from mien_common.versions import versions
-from mien_common.weights import Weights, to_record, weights_of
+from mien_common.weights import Weights, weights_of
 from mien_server.publishing.registry import mend_latest, publish_round, round_folder
 from mien_server.rules.choice import rule_from
-from mien_server.runs.aggregation import Update, combine, read_update
+from mien_server.runs.aggregation import combine, read_updates
 from mien_server.runs.checkpoint import Checkpoint, Checkpoints
-from mien_server.runs.evaluation import agreement, worst_site
-from mien_server.runs.exchange import Answers, Clock, exchange, wait_for_sites
-from mien_server.runs.journal import Event, Journal, JournalReader, new_event
+from mien_server.runs.clock import Clock
+from mien_server.runs.evaluation import read_reports
+from mien_server.runs.exchange import wait_for_sites
+from mien_server.runs.journal import Journal, JournalReader
+from mien_server.runs.past import Past, read_past
+from mien_server.runs.progress import LiveProgress
+from mien_server.runs.questions import Questions
+from mien_server.runs.round_event import Evaluation, Training, model_card, participation, round_event
 from mien_server.runs.sampling import sampled
 from mien_server.runs.settings import RunSettings
+from mien_server.runs.time_spent import TimeSpent
 
 ATTEMPTS: Final = 3
 """A round that stays below its quorum this often in a row ends the run."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Training:
-    """What came of asking the sites to train."""
-
-    updates: list[Update]
-    failed: dict[str, str]
-    bytes_up: int
-    bytes_down: int
-
-
-@dataclass(frozen=True)
-class _Evaluation:
-    """What came of asking the sites to evaluate."""
-
-    reports: list[EvaluateReport]
-    failed: dict[str, str]
-    bytes_up: int
-    bytes_down: int
-
-
-@dataclass(frozen=True)
-class _Past:
-    """What a run that goes on must know of itself beyond its last checkpoint."""
-
-    began: bool
-    told: int
-    """The last round that the journal tells of."""
-    tries: int
-    """How often the round after that stayed below its quorum."""
-    there: frozenset[str]
-    """Sites that were online when the last round began."""
 
 
 class Rounds:
@@ -106,7 +71,9 @@ class Rounds:
         self._rule = rule_from(settings.rule)
         self._checkpoints = Checkpoints(journal.run, models, run, settings.rule.name)
         self._clock = clock
-        self._superlink = superlink
+        training = self._rule.local_settings(settings.training)
+        self._questions = Questions(grid, settings, run, training, clock, superlink)
+        self._progress = LiveProgress(journal.run, clock)
 
     def conduct(self) -> Weights:
         """All rounds of the run; the final weights.
@@ -116,8 +83,15 @@ class Rounds:
         FederationError
             Too few sites came, or a round stayed below its quorum three times in a row.
         """
+        self._progress.end()  # of an earlier life that was killed
+        try:
+            return self._conduct()
+        finally:
+            self._progress.end()
+
+    def _conduct(self) -> Weights:
         settings = self._settings
-        past = _past(JournalReader(self._journal.run))
+        past = read_past(JournalReader(self._journal.run))
         checkpoint = self._checkpoints.last(settings.architecture)
         done = checkpoint.round if checkpoint is not None else 0
         again = past.began or checkpoint is not None
@@ -157,7 +131,7 @@ class Rounds:
                 "Let more in (mien server invite), or give a smaller --quorum."
             )
 
-    def _restored(self, checkpoint: Checkpoint, past: _Past) -> Weights:
+    def _restored(self, checkpoint: Checkpoint, past: Past) -> Weights:
         """The weights to go on from; what was left undone when the process died is done."""
         self._rule.restore(checkpoint.memory)
         mend_latest(self._models, self._run, checkpoint.round)
@@ -178,30 +152,11 @@ class Rounds:
         tries : attempts at this round before the run was interrupted; which sites are asked depends on it.
         """
         expected &= frozenset(self._enrolled.values())
+        spent = TimeSpent(self._clock)
         reasons: dict[str, str] = {}
         for attempt in range(1, ATTEMPTS + 1):
-            sites = wait_for_sites(
-                self._grid,
-                self._enrolled,
-                self._settings.quorum,
-                self._settings.wait_s,
-                lambda names: self._journal.write(
-                    "waiting",
-                    round=round_,
-                    online=names,
-                    quorum=self._settings.quorum,
-                    missing=sorted(expected - set(names)),
-                ),
-                self._clock,
-                expected if attempt == 1 else frozenset(),
-            )
-            if len(sites) < self._settings.quorum:
-                raise FederationError(
-                    f"round {round_}: {len(sites)} of the {self._settings.quorum} sites needed were online "
-                    f"within {self._settings.wait_s:g} s (online: "
-                    f"{', '.join(sorted(sites.values())) or 'none'}). "
-                    "Are the agents running (mien agent join), and can they reach this server?"
-                )
+            with spent.on("wait"):
+                sites = self._wait(round_, attempt, expected if attempt == 1 else frozenset())
             asked = sampled(sites, self._settings, round_, tries + attempt)
             self._journal.write(
                 "round_started",
@@ -211,10 +166,13 @@ class Rounds:
                 online=sorted(sites.values()),
                 asked=sorted(asked.values()),
             )
-            started = self._clock.monotonic()
-            training = self._train(round_, weights, asked)
+            training = self._train(round_, attempt, weights, sites, asked, spent)
             if len(training.updates) >= self._settings.quorum:
-                return self._finish_round(round_, weights, training, sites, started)
+                with spent.on("aggregate"):
+                    new = combine(weights, training.updates, self._rule, round_, self._settings.architecture)
+                evaluation = self._evaluate(round_, attempt, new, sites, spent)
+                self._finish_round(round_, tries + attempt, new, training, evaluation, spent)
+                return new
             reasons = training.failed
             self._journal.write(
                 "round_failed",
@@ -222,7 +180,7 @@ class Rounds:
                 attempt=attempt,
                 attempts=ATTEMPTS,
                 quorum=self._settings.quorum,
-                sites=_participation([update.site for update in training.updates], reasons),
+                sites=participation([update.site for update in training.updates], reasons),
             )
             log.warning("event=round_failed round=%d attempt=%d reasons=%s", round_, attempt, reasons)
         raise FederationError(
@@ -230,151 +188,84 @@ class Rounds:
             + "; ".join(f"{site}: {reason}" for site, reason in reasons.items())
         )
 
-    def _finish_round(
-        self, round_: int, weights: Weights, training: _Training, sites: Mapping[int, str], started: float
-    ) -> Weights:
-        new = combine(weights, training.updates, self._rule, round_, self._settings.architecture)
-        trained = self._clock.monotonic()
-        evaluation = self._evaluate(round_, new, sites)
-        evaluated = self._clock.monotonic()
-        ccc = agreement(evaluation.reports)
-        card = ModelCard(
-            schema_name=AU_V1.name,
-            channels=AU_V1.channels,
-            rate_hz=AU_V1.rate_hz,
-            architecture=self._settings.architecture,
-            run=self._run,
-            round=round_,
-            created=dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
-            sites=tuple(
-                Contribution(site=update.site, frames=update.report.frames) for update in training.updates
-            ),
-            ccc=ccc,
-            worst_site=worst_site(evaluation.reports),
-            weights_bytes=0,
-            versions=versions(),
-            sha256="0" * 64,
+    def _wait(self, round_: int, attempt: int, expected: frozenset[str]) -> dict[int, str]:
+        """Sites that are online, once they are enough; says who is there while it waits."""
+        quorum, wait_s = self._settings.quorum, self._settings.wait_s
+        told: list[list[str]] = []
+
+        def waiting(names: list[str]) -> None:
+            missing = sorted(expected - set(names))
+            if not told:
+                self._progress.begin("waiting", round_, attempt, wait_s, online=names, missing=missing)
+            self._progress.present(names, missing)
+            if told != [names]:
+                self._journal.write("waiting", round=round_, online=names, quorum=quorum, missing=missing)
+                told[:] = [names]
+
+        sites = wait_for_sites(self._grid, self._enrolled, quorum, wait_s, waiting, self._clock, expected)
+        if len(sites) < quorum:
+            raise FederationError(
+                f"round {round_}: {len(sites)} of the {quorum} sites needed were online "
+                f"within {wait_s:g} s (online: {', '.join(sorted(sites.values())) or 'none'}). "
+                "Are the agents running (mien agent join), and can they reach this server?"
+            )
+        return sites
+
+    def _train(
+        self,
+        round_: int,
+        attempt: int,
+        weights: Weights,
+        sites: Mapping[int, str],
+        asked: Mapping[int, str],
+        spent: TimeSpent,
+    ) -> Training:
+        limit_s, online, names = self._settings.deadline_s, sites.values(), tuple(asked.values())
+        self._progress.begin("train", round_, attempt, limit_s, online, names)
+        replies = self._questions.train(round_, weights, asked, self._progress.answers)
+        self._progress.begin(
+            *("aggregate", round_, attempt, None, online, names),
+            answered=replies.contents,
+            failed=replies.failed,
         )
-        event = new_event(
-            "round",
-            round=round_,
-            rounds=self._settings.rounds,
-            seconds={
-                "total": round(self._clock.monotonic() - started, 3),
-                "train": round(trained - started, 3),
-                "evaluate": round(evaluated - trained, 3),
-            },
-            sites=_participation([update.site for update in training.updates], training.failed),
-            evaluated=_participation([report.site for report in evaluation.reports], evaluation.failed),
-            loss=_loss(training.updates),
-            ccc={target: found.model_dump() for target, found in ccc.items()},
-            bytes_up=training.bytes_up + evaluation.bytes_up,
-            bytes_down=training.bytes_down + evaluation.bytes_down,
-            model=round_folder(self._models, self._run, round_),
-        )
-        self._keep(new, card, event)
-        return new
+        with spent.on("aggregate"):
+            updates, rejected = read_updates(
+                replies.contents, round_, self._settings.architecture, self._settings.max_update_norm
+            )
+        spent.on_training(replies.seconds, [update.report.seconds for update in updates])
+        failed = dict(sorted((replies.failed | rejected).items()))
+        self._progress.answers([update.site for update in updates], failed)
+        return Training(names, updates, failed, replies.seconds, replies.bytes_up, replies.bytes_down)
 
-    def _keep(self, weights: Weights, card: ModelCard, event: Event) -> None:
-        """End a round, in the order that :mod:`mien_server.runs.checkpoint` explains."""
-        self._checkpoints.save(card.round, weights, self._rule.state(), event)
-        publish_round(self._models, weights, card)
-        self._journal.add(event)
-        self._checkpoints.forget_before(card.round)
-
-    def _train(self, round_: int, weights: Weights, sites: Mapping[int, str]) -> _Training:
-        answers, bytes_down = self._ask("train", round_, weights, sites, self._settings.quorum)
-        updates, failed = [], dict(answers.failed)
-        for site, content in answers.contents.items():
-            try:
-                updates.append(
-                    read_update(
-                        content, site, round_, self._settings.architecture, self._settings.max_update_norm
-                    )
-                )
-            except FederationError as error:
-                failed[site] = f"update rejected: {error}"
-                log.warning("event=update_rejected round=%d site=%s reason=%s", round_, site, error)
-        return _Training(updates, dict(sorted(failed.items())), _bytes_up(answers), bytes_down)
-
-    def _evaluate(self, round_: int, weights: Weights, sites: Mapping[int, str]) -> _Evaluation:
+    def _evaluate(
+        self, round_: int, attempt: int, weights: Weights, sites: Mapping[int, str], spent: TimeSpent
+    ) -> Evaluation:
         if not self._settings.evaluate:
-            return _Evaluation([], {}, 0, 0)
-        # No quorum: those who are there are waited for until the deadline, those who left are not.
-        answers, bytes_down = self._ask("evaluate", round_, weights, sites, quorum=0)
-        reports, failed = [], dict(answers.failed)
-        for site, content in answers.contents.items():
-            try:
-                report = unpack(content, EvaluateReport)
-                if (report.site, report.round) != (site, round_):
-                    raise FederationError(f"it is of {report.site!r}, round {report.round}")
-                reports.append(report)
-            except FederationError as error:
-                failed[site] = f"evaluation rejected: {error}"
-                log.warning("event=evaluation_rejected round=%d site=%s reason=%s", round_, site, error)
-        return _Evaluation(reports, dict(sorted(failed.items())), _bytes_up(answers), bytes_down)
+            return Evaluation([], {}, {}, {})
+        names = sites.values()
+        self._progress.begin("evaluate", round_, attempt, self._settings.deadline_s, names, names)
+        with spent.on("evaluate"):
+            replies = self._questions.evaluate(round_, weights, sites, self._progress.answers)
+        reports, rejected = read_reports(replies.contents, round_)
+        failed = dict(sorted((replies.failed | rejected).items()))
+        return Evaluation(reports, failed, replies.bytes_up, replies.bytes_down)
 
-    def _ask(
-        self, kind: str, round_: int, weights: Weights, sites: Mapping[int, str], quorum: int
-    ) -> tuple[Answers, int]:
-        order = RoundOrder(
-            architecture=self._settings.architecture,
-            run=self._run,
-            round=round_,
-            seed=self._settings.seed,
-            training=self._rule.local_settings(self._settings.training),
-        )
-        content = RecordDict({DOCUMENT: pack(order), ARRAYS: to_record(weights)})
-        answers = exchange(
-            self._grid,
-            sites,
-            content,
-            kind,
-            str(round_),
-            self._settings.deadline_s,
-            quorum,
-            self._clock,
-            self._superlink,
-        )
-        return answers, _size(content) * len(sites)
-
-
-def _past(journal: JournalReader) -> _Past:
-    began, told, tries, there = False, 0, 0, frozenset[str]()
-    for event in journal.new():
-        match event["event"]:
-            case "started" | "resumed":
-                began = True
-            case "round_started":
-                there = frozenset(event["online"])
-            case "round_failed":
-                tries += 1
-            case "round":
-                told, tries = event["round"], 0
-    return _Past(began, told, tries, there)
-
-
-def _loss(updates: Sequence[Update]) -> dict[str, Any]:
-    worst = max(updates, key=lambda update: update.report.loss)
-    frames = [update.report.frames for update in updates]
-    mean = float(np.average([update.report.loss for update in updates], weights=frames))
-    return {"mean": mean, "worst": worst.report.loss, "worst_site": worst.site}
-
-
-def _participation(answered: Sequence[str], failed: Mapping[str, str]) -> dict[str, Any]:
-    return {"answered": list(answered), "failed": dict(failed)}
-
-
-def _bytes_up(answers: Answers) -> int:
-    return sum(map(_size, answers.contents.values()))
-
-
-def _size(content: RecordDict) -> int:
-    """Bytes of what a message carries: its arrays and its document."""
-    size = 0
-    for record in content.values():
-        if isinstance(record, ArrayRecord):
-            size += sum(len(array.data) for array in record.values())
-        elif isinstance(record, ConfigRecord):
-            size += sum(len(value) for value in record.values() if isinstance(value, str | bytes))
-    return size
+    def _finish_round(
+        self,
+        round_: int,
+        attempts: int,
+        weights: Weights,
+        training: Training,
+        evaluation: Evaluation,
+        spent: TimeSpent,
+    ) -> None:
+        """End a round, in the order that :mod:`mien_server.runs.checkpoint` explains."""
+        card = model_card(self._settings, self._run, round_, training, evaluation)
+        model = round_folder(self._models, self._run, round_)
+        rounds = self._settings.rounds
+        event = round_event(card, rounds, attempts, training, evaluation, spent.seconds(), model)
+        with spent.on("aggregate"):
+            self._checkpoints.save(round_, weights, self._rule.state(), event)
+            publish_round(self._models, weights, card)
+        self._journal.add({**event, "seconds": spent.seconds()})
+        self._checkpoints.forget_before(round_)

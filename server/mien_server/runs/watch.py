@@ -88,14 +88,16 @@ def _to_the_end(folder: ServerFolder, run: str, reader: JournalReader) -> Iterat
                 yield new_event("died", run=run, error=GONE)
                 return
         now = time.monotonic()
-        if now >= next_look:
+        if is_written:
+            seen_up = now
+        elif now >= next_look:
             next_look = now + LOOK_S
             record = read_record(folder, run)
             if record.state == "waiting" and (record.behind or record.not_before):
                 news = _queued(record)
                 if told != (told := json.dumps({**news, "time": ""})):
                     yield news
-            if is_up(folder) or is_written:
+            if is_up(folder):
                 seen_up = now
             elif now - seen_up > SERVER_PATIENCE_S:
                 raise FederationError(

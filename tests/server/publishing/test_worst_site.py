@@ -5,7 +5,7 @@ import pytest
 
 from mien_common.ccc import ccc, moments
 from mien_common.messages import EvaluateReport, RecordingMoments
-from mien_server.runs.evaluation import worst_site
+from mien_server.runs.evaluation import by_site, worst_site
 
 FRAMES = 200
 
@@ -36,7 +36,7 @@ def test_each_target_has_its_own() -> None:
     first, _ = report("lab-1", (0.1, 2.0), 1)
     second, _ = report("lab-2", (1.0, 0.1), 2)
     third, _ = report("lab-3", (0.5, 0.5), 3)
-    found = worst_site([first, second, third])
+    found = worst_site(by_site([first, second, third]))
     assert {target: entry.site for target, entry in found.items()} == {"valence": "lab-2", "arousal": "lab-1"}
     assert found["valence"].pooled == pytest.approx(report("lab-2", (1.0, 0.1), 2)[1][0])
     assert found["arousal"].pooled == pytest.approx(report("lab-1", (0.1, 2.0), 1)[1][1])
@@ -45,6 +45,6 @@ def test_each_target_has_its_own() -> None:
 def test_who_has_none_is_not_the_worst() -> None:
     silent = REPORT.model_copy(update={"site": "lab-0"})
     known, _ = report("lab-1", (0.1, 0.1), 1)
-    assert {entry.site for entry in worst_site([silent, known]).values()} == {"lab-1"}
-    assert worst_site([silent]) == {}
-    assert worst_site([]) == {}
+    assert {entry.site for entry in worst_site(by_site([silent, known])).values()} == {"lab-1"}
+    assert worst_site(by_site([silent])) == {}
+    assert worst_site({}) == {}

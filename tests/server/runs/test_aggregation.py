@@ -130,7 +130,7 @@ def test_an_incomplete_reply_is_refused(missing: str) -> None:
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(1, 10**6)), min_size=1, max_size=6))
 def test_federated_averaging_is_the_weighted_mean(parts: list[tuple[int, int]]) -> None:
     updates = [
-        Update(f"lab-{number}", report(site=f"lab-{number}", frames=frames), delta(seed))
+        Update(f"lab-{number}", report(site=f"lab-{number}", frames=frames), delta(seed), 1.0)
         for number, (seed, frames) in enumerate(parts)
     ]
 

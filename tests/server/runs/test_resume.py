@@ -116,7 +116,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(tmp_path: Path) -> None
 def test_killed_again_and_again(tmp_path: Path) -> None:
     expected = conduct(tmp_path / "whole", **FEDADAM)
     lives = 0
-    while killed(tmp_path / "run", 19, FEDADAM):
+    while killed(tmp_path / "run", 23, FEDADAM):
         lives += 1
         assert lives < 20
     assert lives > 1
