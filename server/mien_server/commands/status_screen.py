@@ -63,7 +63,7 @@ def status_lines(
     for label, text in said:
         for place, piece in enumerate(text.wrap(console, max(width - LABEL_WIDTH, MIN_TEXT_WIDTH))):
             piece.rstrip()
-            lines.append(Text((label if place == 0 else "").ljust(LABEL_WIDTH), end="").append_text(piece))
+            lines.append(Text((label if place == 0 else "").ljust(LABEL_WIDTH)).append_text(piece))
     return [*lines, Text(), *_sites(status.sites, now, width)]
 
 
