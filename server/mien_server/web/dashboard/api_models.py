@@ -52,7 +52,7 @@ class Comparison(BaseModel):
 
 
 @router.get("/models", summary="Every round's model")
-def models(
+def list_models(
     desk: AtDesk,
     _: Looks,
     run: Annotated[str | None, Query(pattern=f"^{RUN_NAME}$")] = None,
@@ -63,14 +63,14 @@ def models(
 
 
 @router.get("/models/{run}/{round}", summary="One model's card")
-def card(run: RunName, round: RoundNumber, desk: AtDesk, _: Looks) -> ModelCard:
+def read_model(run: RunName, round: RoundNumber, desk: AtDesk, _: Looks) -> ModelCard:
     """As in its `card.json`."""
     return desk.catalogue.card(published_model(desk.folder, f"{run}/{round}"))
 
 
 @router.api_route("/models/{run}/{round}/files/{name}", methods=["GET"], summary="Fetch a model", **DOWNLOAD)
 @router.api_route("/models/{run}/{round}/files/{name}", methods=["HEAD"], include_in_schema=False)
-def file(
+def fetch_model(
     run: RunName, round: RoundNumber, name: FileName, request: Request, desk: AtDesk, _: Looks
 ) -> Response:
     """Its ETag is the file's SHA-256; ranges are answered."""
@@ -80,7 +80,7 @@ def file(
 
 
 @router.get("/comparison", summary="Two models side by side")
-def comparison(first: Choice, second: Choice, desk: AtDesk, _: Looks) -> Comparison:
+def compare_models(first: Choice, second: Choice, desk: AtDesk, _: Looks) -> Comparison:
     """What they are, how well they do, and how far apart their weights lie."""
     from mien_server.publishing.model_comparison import compare  # PyTorch
 

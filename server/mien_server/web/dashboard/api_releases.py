@@ -48,7 +48,7 @@ class Latest(BaseModel):
 
 
 @router.get("/releases", summary="Every release", responses=LOOKING)
-def releases(desk: AtDesk, _: Looks) -> list[ReleaseFacts]:
+def list_releases(desk: AtDesk, _: Looks) -> list[ReleaseFacts]:
     """The highest version first."""
     return desk.catalogue.releases()
 
@@ -57,7 +57,7 @@ def releases(desk: AtDesk, _: Looks) -> list[ReleaseFacts]:
     "/releases/{version}/files/{name}", methods=["GET"], summary="Fetch a release's file", **DOWNLOAD
 )
 @router.api_route("/releases/{version}/files/{name}", methods=["HEAD"], include_in_schema=False)
-def file(version: Version, name: FileName, request: Request, desk: AtDesk, _: Looks) -> Response:
+def fetch_release(version: Version, name: FileName, request: Request, desk: AtDesk, _: Looks) -> Response:
     """It never changes. Its ETag is the file's SHA-256; ranges are answered."""
     path = desk.folder.releases / version / name
     digest = digest_of_file(path.parent, version, name)
@@ -65,7 +65,7 @@ def file(version: Version, name: FileName, request: Request, desk: AtDesk, _: Lo
 
 
 @router.post("/releases", status_code=201, summary="Make a release", responses=DOING)
-def make(wanted: Promotion, desk: AtDesk, _: Does) -> ReleaseFacts:
+def make_release(wanted: Promotion, desk: AtDesk, _: Does) -> ReleaseFacts:
     """Sign a round's model under a version; never changed again. The highest one becomes the latest."""
     model = published_model(desk.folder, f"{wanted.run}/{wanted.round}")
     version = parse_version(wanted.version) if wanted.version is not None else None
@@ -74,7 +74,7 @@ def make(wanted: Promotion, desk: AtDesk, _: Does) -> ReleaseFacts:
 
 
 @router.put("/releases/latest", summary="Make another release the latest", responses=DOING)
-def point(wanted: Latest, desk: AtDesk, _: Does) -> ReleaseFacts:
+def set_latest(wanted: Latest, desk: AtDesk, _: Does) -> ReleaseFacts:
     """An earlier one or a later one. No release is removed."""
     roll_back(desk.folder, parse_version(wanted.version), desk.clock())
     return _release(desk, wanted.version)

@@ -4,15 +4,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request
 from pydantic import AwareDatetime, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 
 from mien_common.site_name import SITE_NAME_PATTERN
 from mien_server.facts import RoundFacts, RunFacts, SiteRoundFacts
 from mien_server.runs.settings import RunSettings
+from mien_server.web.dashboard import wishes
 from mien_server.web.dashboard.desk import AtDesk
 from mien_server.web.dashboard.fields import LAST_ID, RunName
 from mien_server.web.dashboard.login import Does, Looks
 from mien_server.web.dashboard.problems import DOING, LOOKING
-from mien_server.web.dashboard.wishes import resume_run, start_run, stop_run
 
 router = APIRouter(tags=["runs"])
 
@@ -34,7 +35,7 @@ class RunWish(RunSettings):
 
 
 @router.get("/runs", summary="Every run", responses=LOOKING)
-def runs(
+def list_runs(
     desk: AtDesk,
     _: Looks,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
@@ -47,7 +48,7 @@ def runs(
 
 
 @router.get("/runs/{run}", summary="One run", responses=LOOKING)
-def run(run: RunName, desk: AtDesk, _: Looks) -> RunFacts:
+def read_run(run: RunName, desk: AtDesk, _: Looks) -> RunFacts:
     """What was asked for, and how far it came."""
     found = desk.history.run(run)
     if found is None:
@@ -56,7 +57,7 @@ def run(run: RunName, desk: AtDesk, _: Looks) -> RunFacts:
 
 
 @router.get("/runs/{run}/rounds", summary="Its rounds", responses=LOOKING)
-def rounds(
+def list_rounds(
     run: RunName,
     desk: AtDesk,
     _: Looks,
@@ -70,7 +71,7 @@ def rounds(
 
 
 @router.get("/runs/{run}/sites", summary="The sites' parts in it", responses=LOOKING)
-def parts(
+def list_parts(
     run: RunName,
     desk: AtDesk,
     _: Looks,
@@ -85,26 +86,24 @@ def parts(
 
 
 @router.post("/runs", status_code=201, summary="Start a run", responses=DOING)
-async def start(wish: RunWish, request: Request, desk: AtDesk, _: Does) -> RunFacts:
+async def start_run(wish: RunWish, request: Request, desk: AtDesk, _: Does) -> RunFacts:
     """Put it into the queue; it begins when its turn comes. Only `rounds` has to be given."""
-    from starlette.concurrency import run_in_threadpool
-
     # What was sent, not what was made of it: a run's settings are strict, "3" is no number.
     values: dict[str, Any] = await request.json()
     values.pop("not_before", None)
-    return await run_in_threadpool(start_run, desk, values, wish.not_before)
+    return await run_in_threadpool(wishes.start_run, desk, values, wish.not_before)
 
 
 @router.post("/runs/{run}/stop", status_code=202, summary="Stop it", responses=DOING)
-def stop(run: RunName, desk: AtDesk, _: Does) -> RunFacts:
+def stop_run(run: RunName, desk: AtDesk, _: Does) -> RunFacts:
     """Its ServerApp is told; one that waits is taken out of the queue. What was published stays."""
-    return stop_run(desk, run)
+    return wishes.stop_run(desk, run)
 
 
 @router.post("/runs/{run}/resume", status_code=202, summary="Go on with it", responses=DOING)
-def resume(run: RunName, desk: AtDesk, _: Does) -> RunFacts:
+def resume_run(run: RunName, desk: AtDesk, _: Does) -> RunFacts:
     """After its last published round, to the same result. Of a run that waits or goes on nothing changes."""
-    return resume_run(desk, run)
+    return wishes.resume_run(desk, run)
 
 
 def no_such_run(run: str) -> HTTPException:

@@ -40,19 +40,19 @@ class Health(BaseModel):
 
 
 @router.get("/health", summary="Whether the dashboard answers", responses=problems())
-async def health() -> Health:
+async def read_health() -> Health:
     """Needs no login."""
     return Health()
 
 
 @router.get("/session", summary="Who I am", responses=problems())
-async def session(who: Looks) -> SessionFacts:
+async def read_session(who: Looks) -> SessionFacts:
     """401 without a session or a token that counts."""
     return SessionFacts(role=who.role, version=MIEN_VERSION)
 
 
 @router.post("/login", summary="Open a session by a token", responses=problems(403, 408, 413, 415))
-def login(wanted: Login, request: Request, response: Response, desk: AtDesk) -> SessionFacts:
+def log_in(wanted: Login, request: Request, response: Response, desk: AtDesk) -> SessionFacts:
     """Sets the cookie `mien_session`, for twelve hours. Machines need none: they send the token itself."""
     role, key = desk.gate.log_in(wanted.token, address_of(request))
     response.set_cookie(
@@ -67,7 +67,7 @@ def login(wanted: Login, request: Request, response: Response, desk: AtDesk) -> 
 
 
 @router.post("/logout", status_code=204, summary="End the session", responses=problems(403, 408, 413, 415))
-def logout(
+def log_out(
     request: Request,
     desk: AtDesk,
     mien_session: Annotated[str | None, Cookie(include_in_schema=False)] = None,

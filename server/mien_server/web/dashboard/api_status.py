@@ -20,20 +20,20 @@ Kind = Annotated[str, Query(pattern=f"^({'|'.join(KINDS)})$")]
 
 
 @router.get("/status", summary="Everything of this moment")
-def status(desk: AtDesk, _: Looks) -> Status:
+def read_status(desk: AtDesk, _: Looks) -> Status:
     """The run that goes on and its round, the queue, every site, the latest release. While the history is
     away, what the server's files say: `server.behind_s` is null then, and no event is known."""
     return desk.moment.status(desk.clock())
 
 
 @router.get("/sites", summary="Every site")
-def sites(desk: AtDesk, _: Looks) -> list[SiteFacts]:
+def list_sites(desk: AtDesk, _: Looks) -> list[SiteFacts]:
     """Its presence now, and its numbers of the last round that it took part in."""
     return desk.history.sites()
 
 
 @router.get("/events", summary="The log of what happened")
-def events(
+def list_events(
     desk: AtDesk,
     _: Looks,
     after: Id = None,

@@ -21,7 +21,7 @@ router = APIRouter(tags=["what goes on"])
         **problems(503),
     },
 )
-async def stream(
+async def watch(
     who: Looks,
     request: Request,
     after: Annotated[

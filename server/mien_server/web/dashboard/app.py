@@ -96,5 +96,5 @@ def api_app(desk: Desk) -> FastAPI:
 
 
 def _operation(route: APIRoute) -> str:
-    """A short name of what a route does, for who generates a client."""
-    return f"{route.tags[0]}-{route.name}".replace(" ", "-") if route.tags else route.name
+    """The function's name, for who generates a client."""
+    return route.name

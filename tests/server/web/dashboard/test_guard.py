@@ -1,4 +1,4 @@
-"""What no request gets past: other hosts' names, other sites' pages, bodies too large, too slow, or no JSON."""
+"""What no request gets past: hosts and pages of others, bodies too large, too slow, or no JSON."""
 
 import asyncio
 import json
@@ -120,7 +120,7 @@ def test_malformed_and_deep_json_is_refused_and_nothing_breaks(operator: Caller,
 def test_a_large_body_is_cut_off_however_it_comes(dashboard: Callers) -> None:
     json_ = {"Content-Type": "application/json"}
     assert dashboard().post(LOGIN, content=b" " * (BODY_LIMIT_BYTES + 1), headers=json_).status_code == 413
-    read = []
+    read: list[int] = []
 
     async def for_ever() -> Any:
         while len(read) < 10_000:
