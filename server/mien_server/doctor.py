@@ -35,7 +35,7 @@ from mien_server.health import check_dashboard, check_door, check_health, check_
 from mien_server.membership.enrolment import pem_of, public_key_pem
 from mien_server.membership.invites import certificate_names
 from mien_server.membership.roll import Roll, read_roll
-from mien_server.publishing.release_key import NEXT_KEY_FILE, PRIVATE_KEY_FILE
+from mien_server.publishing.release_key import NEXT_KEY_FILE, PRIVATE_KEY_FILE, former_keys
 
 LITTLE_DISK_BYTES: Final = 2 * 1000**3
 NO_DISK_BYTES: Final = 200 * 1000**2
@@ -263,7 +263,9 @@ def _registration(folder: ServerFolder, roll: Roll, said: str) -> Finding:
 
 
 def _releases(folder: ServerFolder) -> Finding:
-    """Whether the index of the releases is signed with the key that sites are given."""
+    """Whether the index of the releases is signed with the key that sites are given, and each is whole."""
+    from mien_server.publishing.releases import check_release, list_releases
+
     key, public = folder.tls / PRIVATE_KEY_FILE, folder.tls / KEY_FILE
     if public.exists() and not key.exists():
         return fault("releases", f"{key} is gone, and sites trust no other", "put it back from a copy")
@@ -275,6 +277,12 @@ def _releases(folder: ServerFolder) -> Finding:
     except MienError as error:
         found = str(error).partition(". ")[0]
         return fault("releases", found, f"mien server releases --dir {folder.path}")
+    try:
+        for release in list_releases(folder):
+            check_release(release.path, str(release.version), trusted, *former_keys(folder))
+    except MienError as error:
+        remedy = "put it back from a copy, and until then: mien server rollback to another one"
+        return fault("releases", str(error).removesuffix("."), remedy)
     said = f"{len(index.releases)}, the latest {index.latest or 'none'}"
     return ok("releases", f"{said}, signed with the key {fingerprint(trusted)}")
 

@@ -103,11 +103,13 @@ def serve(folder: ServerFolder, ready: Callable[[], None], access: Access = Acce
                 time.sleep(POLL_S)
         finally:
             # The SuperExec first: a ServerApp that is going on can then still say goodbye.
-            for child in reversed(children):
+            recorder, *others = children
+            for child in reversed(others):
                 child.stop(STOP_PATIENCE_S)
-            (folder.state / PIDS_FILE).unlink(missing_ok=True)
             if came_up:
                 record_event(folder, "server_stopped", version=MIEN_VERSION)
+            recorder.stop(STOP_PATIENCE_S)  # last, so that the history has that, too
+            (folder.state / PIDS_FILE).unlink(missing_ok=True)
         return stopped()
 
 

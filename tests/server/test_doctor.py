@@ -37,9 +37,9 @@ def test_a_server_that_does_not_run(folder: ServerFolder) -> None:
     found = findings(folder)
     assert list(found) == [
         *("versions", "disk", "private files", "certificate", "host names", "clock", "server", "listening"),
-        *("enrolment port", "releases port", "enrolment", "releases"),
+        *("enrolment port", "releases port", "dashboard port", "enrolment", "releases"),
     ]
-    silent = {"server", "enrolment port", "releases port"}
+    silent = {"server", "enrolment port", "releases port", "dashboard port"}
     assert {check for check, each in found.items() if each.state == "fault"} == silent
     assert f"mien server up --dir {folder.path}" in found["server"].remedy
     assert "mien server invite" in found["enrolment"].remedy
@@ -53,6 +53,18 @@ def test_releases(folder: ServerFolder) -> None:
     run(folder, "promote", "latest")
     found = findings(folder)["releases"]
     assert (found.state, found.found.startswith("1, the latest 1.0.0, signed with the key ")) == ("ok", True)
+    run(folder, "releases", "rotate-key")
+    assert findings(folder)["releases"].state == "ok", "what the former key signed is in order"
+    page = folder.releases / "1.0.0" / "MODEL_CARD.md"
+    whole = page.read_text()
+    page.chmod(0o644)
+    page.write_text(whole + "\nEndorsed by everybody.\n")
+    found = findings(folder)["releases"]
+    assert (found.state, "MODEL_CARD.md is not what was signed" in found.found) == ("fault", True)
+    assert "put it back from a copy" in found.remedy
+    page.write_text(whole)
+
+    (folder.releases / "release-keys.json").unlink()
     (folder.tls / "release.key").unlink()
     assert "put it back" in findings(folder)["releases"].remedy
     # Another key in its place: what sites fetch no longer holds.
@@ -61,7 +73,7 @@ def test_releases(folder: ServerFolder) -> None:
     found = findings(folder)["releases"]
     assert (found.state, "not by the key" in found.found) == ("fault", True)
     run(folder, "releases")
-    assert findings(folder)["releases"].state == "ok"
+    assert "release 1.0.0" in findings(folder)["releases"].found, "signed by a key that no list leads from"
 
 
 def test_certificates(folder: ServerFolder) -> None:
