@@ -1,4 +1,4 @@
-"""The dashboard as one app: the page, the JSON API under ``/api/v1``, the live stream.
+"""The dashboard as one app: the page, the JSON API under ``/api/v1``, the live stream, ``/metrics``.
 
 Enters: a server's folder, and where it may be called. Leaves: an ASGI app that answers nobody who is not
 known, and tells only facts (:mod:`mien_server.facts`).
@@ -16,6 +16,7 @@ from mien_server.folder import ServerFolder
 from mien_server.history.reader import History
 from mien_server.publishing.catalogue import Catalogue
 from mien_server.web.dashboard import (
+    api_metrics,
     api_models,
     api_releases,
     api_runs,
@@ -91,6 +92,7 @@ def api_app(desk: Desk) -> FastAPI:
     for module in (api_session, api_status, api_stream, api_runs, api_models, api_releases):
         router: APIRouter = module.router
         app.include_router(router, prefix=API)
+    app.include_router(api_metrics.router)
     app.router.routes.extend(page_routes())
     return app
 
