@@ -184,7 +184,12 @@ def _run_rows(run: str, event: Event, so_far: RunSoFar, source: str) -> Rows:
                 said = text_of_drop(row["site"], round_, reason, to_train)
                 events.append(_event(event, source, said, run=run, site=row["site"], kind="dropped"))
         news = {
-            row["site"]: SiteNews(time, row["error"] or row["evaluation_error"], round_)
+            row["site"]: SiteNews(
+                time,
+                row["error"] or row["evaluation_error"],
+                round_,
+                {"device": row["device"], "version": row["version"]},
+            )
             for row in site_rounds
         }
         return Rows(_round(run, event, so_far, site_rounds), tuple(site_rounds), tuple(events), news)

@@ -44,6 +44,9 @@ def test_every_part_tells_the_facts(served: Served, browser: Browser) -> None:
 
         expect(page.locator("#sites tbody th")).to_have_text(["lab-1", "lab-2", "lab-3"])
         expect(page.locator("#sites tbody .presence")).to_have_text(["online", "late", "online"])
+        # 3000 frames in each of three rounds; made_history gives the first site a GPU
+        expect(page.locator("#sites tbody tr").first).to_contain_text("9,000" + "0.317" + "0.433")
+        expect(page.locator("#sites tbody tr").first).to_contain_text("cuda" + "0.1.0")
         expect(page.locator("#sites-sum")).to_contain_text("2 online")
         expect(page.locator("#models-rounds tbody tr")).to_have_count(3)
         page.get_by_role("tab", name="Releases").click()
