@@ -81,8 +81,9 @@ class Served:
             runner.run(server.serve())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Gone with its file: while Playwright lives, no other test of this process can run an event loop."""
     with launched() as found:
         yield found
 
