@@ -57,22 +57,27 @@ def _now() -> dt.datetime:
 
 
 def dashboard_app(
-    folder: ServerFolder, history: History, names: Iterable[str] = (), clock: Clock = _now
+    folder: ServerFolder,
+    history: History,
+    names: Iterable[str] = (),
+    clock: Clock = _now,
+    is_ending: Callable[[], bool] = lambda: False,
 ) -> Guard:
     """The whole dashboard behind its guard.
 
     Parameters
     ----------
     names : by which browsers may call it, besides ``localhost`` and every address.
+    is_ending : whether this process is about to end.
     """
     tokens = Tokens(folder)
     gate = Gate(tokens, Sessions(folder, tokens, clock), Refusals(folder, "login").count)
     catalogue = Catalogue(folder)
     desk = Desk(folder, history, catalogue, Moment(folder, history, catalogue), gate, clock)
-    return Guard(api_app(desk), Hosts(names))
+    return Guard(api_app(desk, Stream(desk, is_ending)), Hosts(names))
 
 
-def api_app(desk: Desk) -> FastAPI:
+def api_app(desk: Desk, stream: Stream) -> FastAPI:
     """Page and API, without the guard."""
     app = FastAPI(
         title="Mien's dashboard",
@@ -87,7 +92,7 @@ def api_app(desk: Desk) -> FastAPI:
         redirect_slashes=False,  # to the name that the caller gave as ours
     )
     app.state.desk = desk
-    app.state.stream = Stream(desk)
+    app.state.stream = stream
     answer_problems(app, desk.folder)
     for module in (api_session, api_status, api_stream, api_runs, api_models, api_releases):
         router: APIRouter = module.router

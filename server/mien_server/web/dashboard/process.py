@@ -31,7 +31,7 @@ IDLE_S: Final = 60
 """How long a connection may wait for its next request."""
 STUCK_S: Final = 60.0
 """How long it may take nothing of what is sent."""
-GOODBYE_S: Final = 1
+GOODBYE_S: Final = 2
 
 
 class PatientConnection(H11Protocol):
@@ -88,7 +88,7 @@ def dashboard_server(folder: ServerFolder, history: History, access: Access) -> 
         certificate, key = access.files(folder)
         secured["ssl_context_factory"] = lambda _config, _default: _context(certificate, key)
     config = uvicorn.Config(
-        dashboard_app(folder, history, names(folder, access)),
+        dashboard_app(folder, history, names(folder, access), is_ending=lambda: server.should_exit),
         host=access.listens_on(folder),
         port=folder.settings.dashboard_port,
         http=PatientConnection,
@@ -106,7 +106,8 @@ def dashboard_server(folder: ServerFolder, history: History, access: Access) -> 
         h11_max_incomplete_event_size=HEADER_LIMIT_BYTES,
         **secured,
     )
-    return uvicorn.Server(config)
+    server = uvicorn.Server(config)
+    return server
 
 
 def _context(certificate: Path, key: Path) -> ssl.SSLContext:

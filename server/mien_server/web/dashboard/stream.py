@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from itertools import islice
 from typing import Final
@@ -29,8 +29,8 @@ AT_LEAST_EACH_S: Final = 2.0
 """While a run goes on a status is sent this often, also when nothing changed."""
 QUIET_S: Final = 10.0
 """And this often otherwise."""
-WELCOME_S: Final = 1.0
-"""How soon a stream ends after its session."""
+WELCOME_S: Final = 0.5
+"""How soon a stream ends after its session, or with its server."""
 COME_BACK_MS: Final = 2000
 MOST_NEWS: Final = 2000
 """Kept for those who are slow, and told again to those who come back."""
@@ -41,10 +41,15 @@ log = logging.getLogger(__name__)
 
 
 class Stream:
-    """Everybody who watches one server; to be used in one event loop."""
+    """Everybody who watches one server; to be used in one event loop.
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    Parameters
+    ----------
+    is_ending : whether this process is about to end, and nobody should be kept.
+    """
+
+    def __init__(self, desk: Desk, is_ending: Callable[[], bool] = lambda: False) -> None:
+        self._desk, self._is_ending = desk, is_ending
         self._listeners = 0
         self._watching: asyncio.Task[None] | None = None
         self._board = _Board()
@@ -54,7 +59,7 @@ class Stream:
         """Whether nobody else can listen."""
         return self._listeners >= MOST_LISTENERS
 
-    async def listen(self, after: int | None, is_welcome: Callable[[], bool]) -> AsyncIterator[bytes]:
+    async def listen(self, after: int | None, is_welcome: Callable[[], bool]) -> AsyncGenerator[bytes]:
         """What one listener is sent, until its session ends or it has missed something.
 
         Parameters
@@ -84,12 +89,12 @@ class Stream:
         yield f"retry: {COME_BACK_MS}\n\n".encode()
         had, told, line = board.last, 0, 0
         if after is not None:
-            line = after
-            async for event in self._missed(after):
+            line = await self._had(after)
+            async for event in self._missed(line):
                 line = event.id
                 yield encoded(line_of(event))
         spoke = time.monotonic()
-        while is_welcome() and not watching.done():
+        while is_welcome() and not watching.done() and not self._is_ending():
             news = board.since(had)
             if news is None:
                 return
@@ -105,13 +110,19 @@ class Stream:
                 spoke = time.monotonic()
             await board.wait(WELCOME_S)
 
-    async def _missed(self, after: int) -> AsyncIterator[EventFacts]:
-        """Lines of the log since the one that the listener has; not all of them after a very long time."""
-        history = self._desk.history
+    async def _had(self, after: int) -> int:
+        """Up to which line of the log the listener needs nothing; what it says may be of another history."""
         try:
-            last = await run_in_threadpool(history.last_event)
-            after = min(max(after, last - MOST_NEWS), last)  # or it knows another history's log
-            while found := await run_in_threadpool(history.events, after=after, limit=REPLAYED_AT_ONCE):
+            last = await run_in_threadpool(self._desk.history.last_event)
+        except StorageError:
+            return 0
+        return min(max(after, last - MOST_NEWS), last)
+
+    async def _missed(self, after: int) -> AsyncIterator[EventFacts]:
+        """Lines of the log since then."""
+        events = self._desk.history.events
+        try:
+            while found := await run_in_threadpool(events, after=after, limit=REPLAYED_AT_ONCE):
                 for event in found:
                     after = event.id
                     yield event
