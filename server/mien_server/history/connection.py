@@ -106,6 +106,17 @@ def reader_engine(url: URL) -> Engine:
     return _postgresql_engine(url, read_only=True)
 
 
+def file_of(url: URL) -> tuple[int, int] | None:
+    """What tells SQLite's file from another one that is put in its place; None where there is none."""
+    if url.get_backend_name() != SQLITE:
+        return None
+    try:
+        found = Path(url.database or "").stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 @contextmanager
 def database_errors(url: URL) -> Iterator[None]:
     """Turn what a database says into a StorageError that says what to do."""

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Engine
+from sqlalchemy import URL, Engine
 
-from mien_common.errors import MienError
+from mien_common.errors import MienError, StorageError
 from mien_server.exports.choice import wanted_followers
 from mien_server.folder import ServerFolder, open_folder
-from mien_server.history.connection import database_errors, history_url, in_words, writer_engine
+from mien_server.history.connection import database_errors, file_of, history_url, in_words, writer_engine
 from mien_server.history.followers import Following
 from mien_server.history.intake import Intake
 from mien_server.history.journals import signature
@@ -80,10 +80,15 @@ class Keeper:
 
 
 class Recorder:
-    """Keeps the history of ``folder`` up to date until it is told to stop."""
+    """Keeps the history of ``folder`` up to date until it is told to stop.
 
-    def __init__(self, folder: ServerFolder) -> None:
-        self._folder = folder
+    Parameters
+    ----------
+    look_s : how long to wait between two looks; so that tests need not.
+    """
+
+    def __init__(self, folder: ServerFolder, look_s: float = LOOK_S) -> None:
+        self._folder, self._look_s = folder, look_s
         self._ended = threading.Event()
         self._failures = 0
         self._said = ""
@@ -118,19 +123,21 @@ class Recorder:
                 log.info("event=history_kept database=%s", in_words(url))
                 for each in following:
                     each.start()
-                self._look_until_ended(keeper, poller)
+                self._look_until_ended(keeper, poller, url)
         finally:
             for each in following:
                 each.stop(GOODBYE_S)
             engine.dispose()
 
-    def _look_until_ended(self, keeper: Keeper, poller: Poller) -> None:
-        is_last = False
+    def _look_until_ended(self, keeper: Keeper, poller: Poller, url: URL) -> None:
+        file, is_last = file_of(url), False
         while not is_last:
             is_last = self._ended.is_set()  # what was written until then is taken up
             keeper.look(poller.answer(), _now())
             self._failures, self._said = 0, ""
-            self._ended.wait(LOOK_S)
+            if file_of(url) != file:
+                raise StorageError(f"{in_words(url)} was moved away, or exchanged. It is opened anew.")
+            self._ended.wait(self._look_s)
 
 
 def _now() -> dt.datetime:

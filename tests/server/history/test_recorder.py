@@ -1,0 +1,243 @@
+"""The recorder: every event exactly once, whatever is killed, away, cut or damaged meanwhile."""
+
+import datetime as dt
+import logging
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL
+
+from mien_common.errors import StorageError
+from mien_server.folder import DATABASE_VARIABLE, ServerFolder
+from mien_server.history import connection
+from mien_server.history.connection import history_url
+from mien_server.history.reader import History
+from mien_server.runs.journal import Journal
+from mien_server.server_events import record_event
+
+from .made_history import add_round, begin_run, event
+from .postgres import Cluster
+from .recording import check_whole, has_runs, is_whole, recording, wait_for
+
+RUN = "2026-11-23-001"
+NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
+
+
+def write_rounds(folder: ServerFolder, journal: Journal, first: int, last: int) -> None:
+    for round_ in range(first, last + 1):
+        failed = {"lab-2": "no answer within 600 s"} if round_ % 3 == 0 else {}
+        add_round(folder, journal, round_, 100, NOW + dt.timedelta(minutes=round_), failed)
+
+
+def test_what_is_written_is_seen_at_once(folder: ServerFolder, url: URL, history: History) -> None:
+    journal = begin_run(folder, RUN, 100, NOW)
+    with recording(folder, look_s=0.25):  # its own pace
+        wait_for(lambda: has_runs(history))
+        write_rounds(folder, journal, 1, 1)
+        written = time.monotonic()
+        wait_for(lambda: len(history.rounds(RUN)) == 1)
+        assert time.monotonic() - written < 2  # 0.3 s on an idle machine
+        assert history.runs()[0].state == "running"
+        journal.add(event("finished", NOW, run=RUN, rounds=100))
+        journal.close()
+        wait_for(lambda: history.runs()[0].state == "finished")
+    check_whole(folder, history)
+
+
+KILLED = """
+import os, sys, signal
+from itertools import count
+from pathlib import Path
+import mien_server.control
+from sqlalchemy import Engine, event
+from mien_server.folder import open_folder
+from mien_server.history.recorder import Recorder
+
+folder = open_folder(Path(sys.argv[1]))
+for last in map(int, sys.argv[2:]):
+    child = os.fork()
+    if not child:
+        signal.setitimer(signal.ITIMER_REAL, 1.0)  # at the latest: SIGALRM kills, too
+        moments = count(1)
+        def moment(*_):
+            if next(moments) == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+        for name in ("before_cursor_execute", "after_cursor_execute", "commit"):
+            event.listen(Engine, name, moment)
+        Recorder(folder, look_s=0.001).run()
+    os.waitpid(child, 0)
+"""
+"""Recorders, one after the other, each killed before or after a statement or a commit."""
+
+
+def test_killed_at_any_moment_every_event_is_there_once(
+    folder: ServerFolder, url: URL, history: History
+) -> None:
+    rng = random.Random(23)  # noqa: S311 - the same moments every time
+    moments = [str(rng.randint(1, 200)) for _ in range(30)]
+    journals = [begin_run(folder, f"2026-11-23-00{number}", 10_000, NOW) for number in (1, 2)]
+    killed = subprocess.Popen([sys.executable, "-c", KILLED, str(folder.path), *moments])
+    round_ = 0
+    while killed.poll() is None:
+        round_ += 1
+        for journal in journals:
+            write_rounds(folder, journal, round_, round_)
+        record_event(folder, "refused", how="login", count=round_)
+        time.sleep(0.03)
+    assert killed.returncode == 0
+    assert round_ > 20
+    with recording(folder):
+        wait_for(lambda: is_whole(folder, history))
+    check_whole(folder, history)
+    for journal in journals:
+        journal.close()
+
+
+def test_sigterm_ends_the_process_with_everything_taken_up(
+    folder: ServerFolder, url: URL, history: History
+) -> None:
+    journal = begin_run(folder, RUN, 100, NOW)
+    process = subprocess.Popen([sys.executable, "-m", "mien_server.history.recorder", str(folder.path)])
+    try:
+        wait_for(lambda: has_runs(history))
+        write_rounds(folder, journal, 1, 5)
+        process.send_signal(signal.SIGTERM)
+        asked = time.monotonic()
+        assert process.wait(20) == 0
+        assert time.monotonic() - asked < 2.5  # what `up` waits for
+    finally:
+        process.kill()
+        process.wait()
+    check_whole(folder, history)
+    journal.close()
+
+
+def test_a_postgresql_that_is_restarted_is_caught_up_with(
+    folder: ServerFolder,
+    postgres: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv(DATABASE_VARIABLE, postgres.new_database())
+    history = History(history_url(folder))
+    journal = begin_run(folder, RUN, 100, NOW)
+    with recording(folder):
+        wait_for(lambda: has_runs(history))
+        for first in (1, 11):
+            postgres.stop()
+            write_rounds(folder, journal, first, first + 5)
+            wait_for(lambda times=first: _waits(caplog) > times // 11)  # type: ignore[misc]
+            with pytest.raises(StorageError, match="Does PostgreSQL run"):
+                history.runs()
+            postgres.start()
+            write_rounds(folder, journal, first + 6, first + 9)
+            wait_for(lambda: is_whole(folder, history))
+    check_whole(folder, history)
+    assert "sesame" not in caplog.text
+    assert _waits(caplog) <= 4, "once an outage (and once more where it goes on otherwise)"
+    history.close()
+    journal.close()
+
+
+def _waits(caplog: pytest.LogCaptureFixture) -> int:
+    return caplog.text.count("event=history_waits")
+
+
+def test_a_locked_sqlite_is_waited_for(
+    folder: ServerFolder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(connection, "BUSY_S", 0.05)
+    history = History(history_url(folder))
+    journal = begin_run(folder, RUN, 100, NOW)
+    with recording(folder):
+        wait_for(lambda: has_runs(history))
+        with sqlite3.connect(folder.state / "history.db", isolation_level=None) as other:
+            other.execute("BEGIN IMMEDIATE")
+            write_rounds(folder, journal, 1, 5)
+            wait_for(lambda: _waits(caplog) == 1)
+            assert "locked" in caplog.text
+            other.execute("ROLLBACK")
+        other.close()
+        wait_for(lambda: is_whole(folder, history))
+    check_whole(folder, history)
+    journal.close()
+
+
+def test_a_full_disk_is_waited_for(
+    folder: ServerFolder,
+    small_disk: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    subprocess.run(["mount", "-o", "remount,size=1m", str(small_disk)], check=True)
+    monkeypatch.setenv(DATABASE_VARIABLE, f"sqlite:///{small_disk}/history.db")
+    history = History(history_url(folder))
+    journal = begin_run(folder, RUN, 100, NOW)
+    with recording(folder):
+        wait_for(lambda: has_runs(history))
+        filler = small_disk / "filler"
+        with pytest.raises(OSError, match="No space"):
+            fill(filler)
+        write_rounds(folder, journal, 1, 60)
+        wait_for(lambda: _waits(caplog) >= 1)
+        assert "disk" in caplog.text
+        filler.unlink()
+        wait_for(lambda: is_whole(folder, history))
+    check_whole(folder, history)
+    journal.close()
+
+
+def fill(file: Path) -> None:
+    """Until the disk is full."""
+    with file.open("wb", buffering=0) as opened:
+        while True:
+            opened.write(bytes(4096))
+
+
+def test_a_database_that_was_moved_away_is_made_anew_from_the_journals(folder: ServerFolder) -> None:
+    history = History(history_url(folder))
+    journal = begin_run(folder, RUN, 100, NOW)
+    write_rounds(folder, journal, 1, 5)
+    with recording(folder):
+        wait_for(lambda: has_runs(history))
+        (folder.state / "history.db").rename(folder.path / "damaged.db")
+        write_rounds(folder, journal, 6, 7)
+        wait_for(lambda: is_whole(folder, history))
+    check_whole(folder, history)
+    journal.close()
+
+
+def test_two_recorders_on_one_database_count_nothing_twice(
+    folder: ServerFolder, url: URL, history: History
+) -> None:
+    journal = begin_run(folder, RUN, 10_000, NOW)
+    with recording(folder, 0.001), recording(folder, 0.001):
+        for round_ in range(1, 60):
+            write_rounds(folder, journal, round_, round_)
+            time.sleep(0.005)
+        wait_for(lambda: is_whole(folder, history))
+    check_whole(folder, history)
+    journal.close()
+
+
+def test_the_database_is_its_owners_only(folder: ServerFolder) -> None:
+    mask = os.umask(0)
+    try:
+        with recording(folder):
+            wait_for(lambda: (folder.state / "history.db-wal").exists())
+            for name in ("history.db", "history.db-wal", "history.db-shm"):
+                assert (folder.state / name).stat().st_mode & 0o777 == 0o600
+    finally:
+        os.umask(mask)
+
+
+@pytest.fixture(autouse=True)
+def logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
