@@ -1,6 +1,8 @@
 """The exposition, read back by Prometheus' own parser of its text format."""
 
 import datetime as dt
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -221,3 +223,14 @@ def test_before_the_first_run_there_is_something_to_scrape(folder: ServerFolder)
     assert value(found, "mien_server_up") == 0
     assert value(found, "mien_rounds_total") == 0
     assert not [name for name in names(found) if name.startswith("mien_run")]
+
+
+def test_the_documentation_names_no_metric_that_is_not_there() -> None:
+    """``…_rest`` goes on with the beginning of the name before it."""
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    exposed = names(samples(made_status(), made_round(epsilon=1.0)))
+    written = set(re.findall(r"\bmien_\w+", page))
+    endings = set(re.findall(r"`…(_\w+)`", page))
+
+    assert written - exposed == set()
+    assert all(any(name.endswith(ending) for name in exposed) for ending in endings)
