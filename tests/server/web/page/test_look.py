@@ -87,7 +87,10 @@ def test_it_fits_and_can_be_read(
         page.wait_for_selector("#log-list li")
         page.wait_for_selector("#charts canvas")
         screenshot(page, f"made-{name}-{theme}")
-        assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+        for width in (size[0], 320, 600, 821, 901, 1081, 1920):
+            page.set_viewport_size({"width": width, "height": size[1]})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.set_viewport_size({"width": size[0], "height": size[1]})
         # WCAG 2.2, 1.4.3 and 1.4.11: 4.5 : 1 for text, 3 : 1 for large text and for what is drawn
         assert page.evaluate(f"({CHECKS})().faintText") == []
         assert page.evaluate(f"({CHECKS})().faintColours") == []

@@ -3,7 +3,8 @@
 import { UNKNOWN, bytes, ccc, duration, number, seconds } from "../base/format.js";
 import { edges, stacked, values } from "./series.js";
 
-const shortNumber = (value) => number(Number(value.toPrecision(3))).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
+/** A round number, as axes have them. */
+const tick = (value) => String(Number(value.toFixed(3))).replace("-", "−");
 
 /** From 0 to a little above the largest. */
 const fromZero = (smallest = 1) => (_, low, high) => [Math.min(0, low ?? 0), Math.max(smallest, (high ?? 0) * 1.08)];
@@ -20,7 +21,7 @@ function agreement(target, title) {
     id: target,
     title,
     range: cccRange,
-    format: (value) => value.toFixed(1).replace("-", "−"),
+    format: tick,
     lines: [
       { colour: target, kind: "edge" },
       { colour: target, kind: "edge" },
@@ -46,7 +47,7 @@ const LOSS = {
   id: "loss",
   title: "Training loss",
   range: fromZero(0.1),
-  format: shortNumber,
+  format: tick,
   lines: [
     { colour: "loss", kind: "edge" },
     { colour: "loss", kind: "edge" },
@@ -73,7 +74,7 @@ const TIME = {
   bars: true,
   wide: true,
   range: fromZero(1),
-  format: (value) => duration(value, value % 1 ? 1 : 0),
+  format: (value) => (value < 60 ? `${tick(value)} s` : duration(value)),
   lines: PARTS.toReversed().map((part) => ({ colour: part, kind: "line" })), // the highest sum is drawn first
   draw: (facts) => stacked(PARTS.map((part) => values(facts, (round) => round.seconds[part]))).toReversed(),
   readings: [
@@ -102,7 +103,7 @@ const EPSILON = {
   id: "epsilon",
   title: "Privacy spent, ε",
   range: fromZero(0.1),
-  format: shortNumber,
+  format: tick,
   lines: [{ colour: "epsilon", kind: "line" }],
   draw: (facts) => [values(facts, (round) => round.epsilon)],
   readings: [{ swatch: "solid epsilon", name: "ε up to this round", text: (round) => number(round.epsilon) }],
