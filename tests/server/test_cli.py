@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mien_common.architecture import Architecture
+from mien_common.cli import main
 from mien_common.errors import MienError
 from mien_server import cli
 from mien_server.folder import ServerFolder, open_folder
@@ -17,13 +19,27 @@ from mien_server.runs.settings import RunSettings
 
 from ..made_models import RUN, publish_model
 
-
-def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "mien_common", "server", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, timeout=60)
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def test_init_makes_a_folder_that_opens(tmp_path: Path) -> None:
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """``mien server …`` by its own entry point, but in this process: starting one takes a second or more."""
+
+    def typed(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        line, code = ["mien", "server", *map(str, arguments)], 0
+        monkeypatch.setattr(sys, "argv", line)
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(line, code, said.out, said.err)
+
+    return typed
+
+
+def test_init_makes_a_folder_that_opens(tmp_path: Path, command: Command) -> None:
     made = command("init", tmp_path / "s", "--host", "lab.example.org", "--ip", "192.0.2.7", "--port", "7001")
 
     assert made.returncode == 0, made.stderr
@@ -32,7 +48,7 @@ def test_init_makes_a_folder_that_opens(tmp_path: Path) -> None:
     assert "ca.crt" in made.stdout
 
 
-def test_a_wrong_setting_leaves_no_folder_behind(tmp_path: Path) -> None:
+def test_a_wrong_setting_leaves_no_folder_behind(tmp_path: Path, command: Command) -> None:
     made = command("init", tmp_path / "s", "--ip", "300.0.0.1")
 
     assert made.returncode == 1
@@ -50,13 +66,20 @@ def test_a_wrong_setting_leaves_no_folder_behind(tmp_path: Path) -> None:
         ("enrol", "no-such-file.pub", "--name", "lab-1"),
     ],
 )
-def test_an_error_is_one_line(folder: ServerFolder, arguments: tuple[str, ...]) -> None:
+def test_an_error_is_one_line(folder: ServerFolder, arguments: tuple[str, ...], command: Command) -> None:
     found = command(*arguments, "--dir", folder.path)
 
     assert found.returncode == 1
     assert found.stdout == ""
     assert found.stderr.startswith("error: ")
     assert found.stderr.count("\n") == 1
+
+
+def test_a_process_of_its_own_says_the_same_and_no_more(folder: ServerFolder, command: Command) -> None:
+    line = [sys.executable, "-m", "mien_common", "server", "health", "--dir", str(folder.path)]
+    found = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    here = command("health", "--dir", folder.path)
+    assert (found.returncode, found.stdout, found.stderr) == (here.returncode, here.stdout, here.stderr)
 
 
 class TestTheModelOfARun:
@@ -94,14 +117,16 @@ class TestTheModelOfARun:
         assert "mien agent watch" in said
 
     @pytest.mark.parametrize("wrong", [("--hidden-units", "0"), ("--layers", "17")])
-    def test_an_impossible_size_names_its_option(self, folder: ServerFolder, wrong: tuple[str, str]) -> None:
+    def test_an_impossible_size_names_its_option(
+        self, folder: ServerFolder, wrong: tuple[str, str], command: Command
+    ) -> None:
         found = command("run", "--rounds", "1", *wrong, "--dir", folder.path)
         assert found.returncode == 1
         assert found.stderr.startswith(f"error: {wrong[0]}: ")
         assert found.stderr.count("\n") == 1
 
 
-def test_no_models_yet(folder: ServerFolder) -> None:
+def test_no_models_yet(folder: ServerFolder, command: Command) -> None:
     assert "no models yet" in command("models", "--dir", folder.path).stdout
     assert command("models", "--json", "--dir", folder.path).stdout == ""
 
@@ -160,7 +185,7 @@ class TestReleases:
 
 
 @pytest.mark.parametrize("name", cli.ORDER)
-def test_every_command_explains_itself(name: str) -> None:
+def test_every_command_explains_itself(name: str, command: Command) -> None:
     found = command(name, "--help")
 
     assert found.returncode == 0
