@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mien_server.facts import CurrentRound, RoundFacts, RunFacts, SiteFacts, Status
+from mien_server.runs.site_words import printable
 from mien_server.status import ago
 
 from .event_lines import number, when
@@ -17,6 +18,8 @@ from .sparkline import ASCII, BLOCKS, sparkline
 LABEL_WIDTH: Final = 10
 MIN_TEXT_WIDTH: Final = 20
 CURVE_WIDTH: Final = 40
+LONGEST: Final = 2000
+"""Letters of a reason."""
 BEHIND_S: Final = 10.0
 """A history that is further behind than this is worth a word."""
 
@@ -86,7 +89,7 @@ def _run(run: RunFacts) -> Iterator[Said]:
     ended = f", ended {when(run.ended)}" if run.ended else ""
     yield "rounds", Text(f"{run.rounds_done} of {run.rounds} done{began}{ended}")
     if run.reason:
-        yield "why", Text(_printable(run.reason), STYLES[run.state])
+        yield "why", Text(printable(run.reason, LONGEST), STYLES[run.state])
 
 
 def _now(now: CurrentRound, clock: dt.datetime) -> Iterator[Said]:
@@ -97,7 +100,7 @@ def _now(now: CurrentRound, clock: dt.datetime) -> Iterator[Said]:
         until = f", at most {ago(max(left, 0))} more"
     yield "now", Text(f"round {now.round} of {now.rounds}{attempt}: {PHASES[now.phase]}{until}")
     if now.in_words:
-        yield "", Text(_printable(now.in_words))
+        yield "", Text(printable(now.in_words, LONGEST))
     if now.left_s is not None:
         yield "left", Text(f"about {ago(now.left_s)}")
 
@@ -139,8 +142,8 @@ COLUMNS: Final = (
     _Column("arousal", lambda site, _: number(site.arousal_ccc).strip()),
     _Column("loss", lambda site, _: number(site.loss).strip()),
     _Column("norm", lambda site, _: number(site.update_norm).strip()),
-    _Column("device", lambda site, _: _printable(site.device or "-")),
-    _Column("version", lambda site, _: _printable(site.version or "-")),
+    _Column("device", lambda site, _: printable(site.device or "-")),
+    _Column("version", lambda site, _: printable(site.version or "-")),
 )
 """In the order of what an operator wants to know; a narrow terminal shows the first of them."""
 
@@ -161,7 +164,7 @@ def _sites(sites: Sequence[SiteFacts], now: dt.datetime, width: int) -> list[Tex
         line.stylize(STYLES[site.presence], begin, begin + len(site.presence))
         lines.append(line)
         if site.error:
-            lines.append(Text(f"  {_printable(site.error)}", "red"))
+            lines.append(Text(f"  {printable(site.error)}", "red"))
     return lines
 
 
@@ -169,11 +172,6 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(
         cell.ljust(width) for cell, width in zip(cells[: len(widths)], widths, strict=True)
     ).rstrip()
-
-
-def _printable(text: str) -> str:
-    """Words that came from a site must not command this terminal."""
-    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def _ago(moment: str | None, now: dt.datetime) -> str:

@@ -84,6 +84,9 @@ def bring_up_to_date(path: Path) -> _Written:
         content += record
         written = _Written(len(content), found.round, False)
     file = path / FILE
+    with storage_errors(file):
+        for draft in file.parent.glob(f".{FILE.name}.*"):  # TensorBoard would read it, too
+            draft.unlink(missing_ok=True)
     there = _read(file)
     if there and content.startswith(there):
         _append(file, content[len(there) :])

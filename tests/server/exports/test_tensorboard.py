@@ -155,6 +155,19 @@ def test_a_file_that_somebody_spoilt_is_mended_by_the_next_round(
     assert [entry.name for entry in file.parent.iterdir()] == [FILE.name]  # and no draft is left
 
 
+def test_half_a_file_of_a_follower_that_died_is_not_read_as_another_one(
+    folder: ServerFolder, run: str
+) -> None:
+    done(TensorBoard(), folder, run, 1, 2)
+    file = folder.runs / run / FILE
+    (file.parent / f".{file.name}.x7f3a_").write_bytes(file.read_bytes())
+
+    done(TensorBoard(), folder, run, 3)
+
+    assert [entry.name for entry in file.parent.iterdir()] == [FILE.name]
+    assert steps(folder, run) == [1, 2, 3]
+
+
 def test_tensorboard_follows_it_while_it_grows(folder: ServerFolder, run: str) -> None:
     follower = TensorBoard()
     done(follower, folder, run, 1)
