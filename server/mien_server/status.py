@@ -6,7 +6,7 @@ a :class:`~mien_server.facts.Status`, for the page, the API and the terminal.
 
 import datetime as dt
 import statistics
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -108,14 +108,15 @@ def in_words(progress: Progress, quorum: int, awaits: Sequence[Awaited], now: dt
     if progress.phase == "aggregate":
         return f"making the new model of {len(progress.answered)} updates"
     if progress.phase == "waiting":
-        names = ", ".join(progress.online) or "none"
-        return f"waiting for {quorum} sites to be online; online now: {names}"
+        there, absent = ", ".join(progress.online) or "none", _listed(awaits, now)
+        if len(progress.online) >= quorum:
+            return f"waiting for sites that were there before the run was interrupted: {absent}"
+        more = f"; {absent}" if absent else ""
+        return f"waiting for {quorum} sites to be online; online now: {there}{more}"
     what = "waiting" if progress.phase == "train" else "evaluating: waiting"
     if not awaits:
         return f"all {len(progress.asked)} sites have answered"
-    named = ", ".join(_seen(site, now) for site in awaits[:MOST_NAMES])
-    more = f" and {len(awaits) - MOST_NAMES} more" if len(awaits) > MOST_NAMES else ""
-    return f"{what} for {len(awaits)} of {len(progress.asked)} sites: {named}{more}"
+    return f"{what} for {len(awaits)} of {len(progress.asked)} sites: {_listed(awaits, now)}"
 
 
 def left_s(rounds: int, last: Sequence[RoundFacts], progress: Progress, now: dt.datetime) -> float | None:
@@ -142,6 +143,11 @@ def ago(seconds: float) -> str:
     return f"{seconds / 3600:.0f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"
 
 
+def _listed(awaits: Sequence[Awaited], now: dt.datetime) -> str:
+    named = ", ".join(_seen(site, now) for site in awaits[:MOST_NAMES])
+    return f"{named} and {len(awaits) - MOST_NAMES} more" if len(awaits) > MOST_NAMES else named
+
+
 def _seen(site: Awaited, now: dt.datetime) -> str:
     if site.last_seen is None:
         return f"{site.site} never seen"
@@ -149,20 +155,23 @@ def _seen(site: Awaited, now: dt.datetime) -> str:
     return f"{site.site} last seen {ago(seconds)} ago"
 
 
-def _awaited(progress: Progress, sites: dict[str, SiteFacts]) -> tuple[Awaited, ...]:
+def _awaited(progress: Progress, sites: Mapping[str, SiteFacts]) -> tuple[Awaited, ...]:
     if progress.phase == "aggregate":
         return ()
+    if progress.phase == "waiting":
+        enrolled = [
+            name for name, site in sites.items() if site.presence in ("late", "offline", "never seen")
+        ]
+        names = [name for name in progress.missing or sorted(enrolled) if name not in progress.online]
+    else:
+        names = [
+            name for name in progress.asked if name not in progress.answered and name not in progress.failed
+        ]
     found = []
-    for name in progress.asked:
-        if name not in progress.answered and name not in progress.failed:
-            site = sites.get(name)
-            found.append(
-                Awaited(
-                    site=name,
-                    presence=site.presence if site else "never seen",
-                    last_seen=site.last_seen if site else None,
-                )
-            )
+    for name in names:
+        site = sites.get(name)
+        presence, seen = (site.presence, site.last_seen) if site else ("never seen", None)
+        found.append(Awaited(site=name, presence=presence, last_seen=seen))
     return tuple(found)
 
 

@@ -31,6 +31,7 @@ export function doing(run, now) {
   if (now === null) return "Starting";
   const { awaits, asked } = now;
   if (awaits.length === 0) return capital(now.in_words) || doingPhase(now.phase);
+  if (now.phase === "waiting") return `Waiting for sites: ${now.quorum} are needed`;
   const of = asked.length || awaits.length;
   return `${doingPhase(now.phase)}: waiting for ${awaits.length} of ${of} ${of === 1 ? "site" : "sites"}`;
 }
