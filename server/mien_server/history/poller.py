@@ -48,7 +48,7 @@ class Poller:
                     while not self._ended.is_set():
                         self._answer = control.nodes()
                         self._ended.wait(POLL_S)
-            except MienError as error:
+            except (MienError, OSError) as error:  # OSError: the certificate is being exchanged
                 log.debug("event=superlink_silent reason=%s", error)
                 self._answer = None
                 self._ended.wait(POLL_S)

@@ -41,7 +41,7 @@ def wait_for(condition: Callable[[], bool], what: str = "it did not happen") -> 
     end = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < end, what
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def lines_of(file: Path) -> list[dict[str, Any]]:
