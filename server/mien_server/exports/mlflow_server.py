@@ -175,7 +175,15 @@ class MlflowServer:
             if error.error_code in _FOR_THIS_RUN:
                 raise RunRefusedError(f"MLflow at {self.name} refused it: {self._reason(error)}") from None
             raise self._failure(error) from None
-        except (MlflowException, ProtobufError, OSError, ValueError, KeyError, TypeError) as error:
+        except (
+            MlflowException,
+            ProtobufError,
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+        ) as error:
             # The others: what answers there is no MLflow, and the library takes its words for granted.
             raise self._failure(error) from None
 

@@ -97,7 +97,10 @@ def bring_up_to_date(path: Path) -> _Written:
 
 
 def _with_round(path: Path, written: _Written, event: Event) -> _Written:
-    found = round_values(path.name, event)
+    try:
+        found = round_values(path.name, event)
+    except InputError:
+        return written  # the history says so, once
     if found is None or found.round <= written.last_round or written.is_full:
         return written
     record = round_record(found)

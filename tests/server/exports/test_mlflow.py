@@ -201,6 +201,15 @@ def test_a_run_that_somebody_deleted_there_holds_up_no_other(
     assert server.only_run()["name"] == other
 
 
+def test_a_round_that_lacks_a_part_holds_up_no_other(
+    server: MlflowRest, folder: ServerFolder, run: str
+) -> None:
+    damaged = {"event": "round", "time": "2026-11-23T10:00:00+00:00", "round": 2}
+    take(Mlflow(server.address), folder, run, started(run), round_event(1), damaged, round_event(3))
+
+    assert [step for step, _ in server.history("loss/mean")] == [1, 3]
+
+
 def test_a_password_goes_into_a_header_and_nowhere_else(
     server: MlflowRest, folder: ServerFolder, run: str, caplog: pytest.LogCaptureFixture, capfd: Any
 ) -> None:

@@ -208,6 +208,16 @@ def test_a_damaged_line_of_the_journal_costs_that_line_only(folder: ServerFolder
     assert steps(folder, run) == [1, 2]
 
 
+def test_a_round_that_lacks_a_part_holds_up_no_other(folder: ServerFolder, run: str) -> None:
+    follower = TensorBoard()
+    damaged = {"event": "round", "time": "2026-11-23T10:00:00+00:00", "round": 2}
+    for event in (damaged, round_event(1), damaged, round_event(3)):
+        write(folder, run, event)
+        follower.take(folder, run, event)
+
+    assert steps(folder, run) == [1, 3]
+
+
 def test_a_full_disk_is_said_and_costs_no_round(
     folder: ServerFolder, run: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
