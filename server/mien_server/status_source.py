@@ -86,11 +86,12 @@ class StatusSource:
             except StorageError as error:
                 self._problem, self._next_try = str(error), now + RETRY
             else:
-                self._next_try = None
+                self._next_try = self._stand_in = None
+                self._held.close()
                 return moment
         if self._stand_in is None:
             place = self._held.enter_context(TemporaryDirectory(prefix="mien-status-"))
-            self._stand_in = _StandIn(self._folder, Path(place), now)
+            self._stand_in = _StandIn(self._folder, Path(place), now, self._held)
         warnings = [f"{self._problem} What follows was read from the server's files."]
         return self._moment(self._stand_in.history(now), now, warnings)
 
@@ -112,13 +113,14 @@ class StatusSource:
 class _StandIn:
     """A history of our own, made of the folder's files as the recorder makes the real one."""
 
-    def __init__(self, folder: ServerFolder, place: Path, now: dt.datetime) -> None:
+    def __init__(self, folder: ServerFolder, place: Path, now: dt.datetime, held: ExitStack) -> None:
         from mien_server.history.connection import writer_engine
         from mien_server.history.recorder import Keeper
         from mien_server.history.revisions import prepare
 
         url = URL.create(SQLITE, database=str(place / "history.db"))
         engine = writer_engine(url)
+        held.callback(engine.dispose)
         prepare(engine, url, folder, now)
         self._keeper = Keeper(engine, folder, now)
         self._history = History(url)

@@ -37,7 +37,9 @@ def status(
     Reads the server's folder and its history: needs no login, nor a server that runs.
     """
     from mien_server.folder import open_folder
+    from mien_server.logs import interrupt_on_signals
 
+    interrupt_on_signals()  # what stands in for a history is removed at the end, however it comes
     opened = open_folder(folder)
     if as_json:
         for moment in _changes(opened, watch):

@@ -27,6 +27,7 @@ from mien_server.facts import Status
 from mien_server.folder import DATABASE_VARIABLE, ServerFolder
 from mien_server.history.database import open_history
 from mien_server.status import read_status
+from mien_server.status_source import StatusSource
 
 from ..history.made_history import RUNNING, MadeHistory, add_round, make_history
 
@@ -35,6 +36,12 @@ from ..history.made_history import RUNNING, MadeHistory, add_round, make_history
 def made(folder: ServerFolder) -> Iterator[MadeHistory]:
     with make_history(folder) as found:
         yield found
+
+
+@pytest.fixture(autouse=True)
+def own_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' own process keeps what it does on Ctrl-C."""
+    monkeypatch.setattr("mien_server.logs.interrupt_on_signals", lambda: None)
 
 
 def status(folder: ServerFolder, *options: str) -> str:
@@ -87,7 +94,7 @@ def test_a_server_that_is_down(folder: ServerFolder) -> None:
 
 @pytest.mark.parametrize("problem", ["absent", "no database", "a newer Mien's", "away"])
 def test_without_its_database_the_files_tell(
-    made: MadeHistory, problem: str, monkeypatch: pytest.MonkeyPatch
+    made: MadeHistory, problem: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with_it = status(made.folder).splitlines()
     database = made.folder.state / "history.db"
@@ -103,6 +110,8 @@ def test_without_its_database_the_files_tell(
         case "away":
             monkeypatch.setenv(DATABASE_VARIABLE, "postgresql://me:secret@127.0.0.1:1/mien")
 
+    (tmp_path / "short-lived").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "short-lived"))
     files_before = sorted(made.folder.path.rglob("*"))
     lines = status(made.folder).splitlines()
 
@@ -117,7 +126,45 @@ def test_without_its_database_the_files_tell(
     ]
     assert [line.split()[0] for line in rest[-4:-1]] == ["lab-1", "lab-2", "lab-3"]
     assert sorted(made.folder.path.rglob("*")) == files_before
-    assert not list(Path(os.environ.get("TMPDIR", "/tmp")).glob("mien-status-*/history.db"))
+    assert not list((tmp_path / "short-lived").iterdir())
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_watched_without_a_database_it_leaves_nothing_behind(
+    made: MadeHistory, tmp_path: Path, end: signal.Signals
+) -> None:
+    database, away = made.folder.state / "history.db", made.folder.state / "away.db"
+    database.rename(away)
+    (tmp_path / "short-lived").mkdir()
+    with subprocess.Popen(
+        as_program(made.folder, "--watch", "--json"),
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path / "short-lived")},
+    ) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["run"]["run"] == RUNNING
+        assert list((tmp_path / "short-lived").iterdir())
+        process.send_signal(end)
+        assert process.wait(60) == 130
+
+    assert not list((tmp_path / "short-lived").iterdir())
+
+
+def test_once_the_database_is_back_it_is_read_again(
+    made: MadeHistory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "short-lived").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "short-lived"))
+    database, away = made.folder.state / "history.db", made.folder.state / "away.db"
+    with StatusSource(made.folder) as source:
+        database.rename(away)
+        without = source.read(made.now)
+        away.rename(database)
+        soon, later = (source.read(made.now + dt.timedelta(seconds=seconds)) for seconds in (1, 60))
+
+        assert [len(moment.warnings) - len(later.warnings) for moment in (without, soon, later)] == [1, 1, 0]
+        assert later.rounds == without.rounds
+        assert not list((tmp_path / "short-lived").iterdir())
 
 
 def test_a_new_folder(folder: ServerFolder) -> None:
