@@ -125,15 +125,20 @@ class Intake:
     def _take(
         self, now: dt.datetime, connection: Connection, lines: Sequence[Line], is_anew: bool
     ) -> Callable[[], None]:
-        events = []
+        events, damaged = [], []
         for line in lines:
             try:
                 events.append(server_event(parsed(line.content), SERVER))
             except InputError as error:
-                log.warning("event=line_skipped journal=%s byte=%d reason=%s", SERVER, line.at, error)
+                damaged.append((line.at, error))
                 events.append(unreadable(SERVER, line.at, None, now, str(error)))
         if is_anew:
             events = without_known(connection, SERVER, events)
         if events:
             connection.execute(insert(EventRow), events)
-        return lambda: None
+
+        def keep() -> None:
+            for at, error in damaged:
+                log.warning("event=line_skipped journal=%s byte=%d reason=%s", SERVER, at, error)
+
+        return keep

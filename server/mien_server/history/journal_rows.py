@@ -20,7 +20,10 @@ Row = dict[str, Any]
 
 TEXT_LIMIT: Final = 2000
 NAME_LIMIT: Final = 64
-_BIGGEST: Final = 2**63 - 1
+_BIGGEST: Final = 2**53
+"""Of counts: beyond it JSON's readers are not exact any more."""
+_BIGGEST_SMALL: Final = 2**31 - 1
+"""Of the numbers of rounds."""
 TARGETS: Final = ("valence", "arousal")
 SECONDS: Final = ("wait", "train", "transfer", "aggregate", "evaluate", "total")
 
@@ -176,7 +179,7 @@ def _run_rows(run: str, event: Event, so_far: RunSoFar, source: str) -> Rows:
         return Rows()
     events = [_event(event, source, text_of_run(event), run=run)]
     if kind == "round":
-        time, round_ = moment(event["time"]), int(event["round"])
+        time, round_ = moment(event["time"]), _round_number(event)
         site_rounds = _site_rounds(run, event)
         for row in site_rounds:
             to_train, reason = bool(row["error"]), row["error"] or row["evaluation_error"]
@@ -196,7 +199,7 @@ def _run_rows(run: str, event: Event, so_far: RunSoFar, source: str) -> Rows:
     if kind == "round_failed":
         time, failed = moment(event["time"]), _reasons(event["sites"]["failed"])
         for site, reason in failed.items():
-            said = text_of_drop(site, int(event["round"]), reason, True)
+            said = text_of_drop(site, _round_number(event), reason, True)
             events.append(_event(event, source, said, run=run, site=site, kind="dropped"))
         return Rows(
             events=tuple(events), sites={site: SiteNews(time, why, None) for site, why in failed.items()}
@@ -209,12 +212,12 @@ def _round(run: str, event: Event, so_far: RunSoFar, site_rounds: list[Row]) -> 
     frames = [row["frames"] for row in site_rounds if row["frames"] is not None]
     row: Row = {
         "run": run,
-        "round": int(event["round"]),
+        "round": _round_number(event),
         "time": moment(event["time"]),
-        "attempts": count(event.get("attempts")) or so_far.tries + 1,
+        "attempts": _small(event.get("attempts")) or so_far.tries + 1,
         "sites_asked": sum(row["asked"] for row in site_rounds),
         "sites_answered": sum(row["answered"] for row in site_rounds),
-        "frames": sum(frames) if frames else None,
+        "frames": count(sum(frames)) if frames else None,
         "loss_mean": number(loss.get("mean")),
         "loss_worst": number(loss.get("worst")),
         "loss_worst_site": _name(loss.get("worst_site")),
@@ -249,7 +252,7 @@ def _site_rounds(run: str, event: Event) -> list[Row]:
         rows.append(
             {
                 "run": run,
-                "round": int(event["round"]),
+                "round": _round_number(event),
                 "site": _name(site) or "",
                 "asked": site in asked,
                 "answered": site in answered,
@@ -275,16 +278,27 @@ def _event(
     site: Any = None,
     kind: str | None = None,
 ) -> Row:
-    round_ = count(event.get("round"))
     return {
         "time": moment(event["time"]),
         "kind": text(kind or event["event"], 32),
         "run": _name(run),
-        "round": round_ if round_ is not None and round_ < 2**31 else None,
+        "round": _small(event.get("round")),
         "site": _name(site),
         "text": text(said),
         "source": source,
     }
+
+
+def _round_number(event: Event) -> int:
+    number_ = _small(event["round"])
+    if not number_:
+        raise ValueError(f"{event['round']!r} is no round")
+    return number_
+
+
+def _small(value: Any) -> int | None:
+    found = count(value)
+    return found if found is not None and found <= _BIGGEST_SMALL else None
 
 
 def _agreement(event: Event, target: str, rule: str) -> float | None:

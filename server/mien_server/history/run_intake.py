@@ -119,18 +119,21 @@ class RunIntake:
     ) -> Callable[[], None]:
         so_far = RunSoFar() if is_anew else self._so_far or RunSoFar()
         gathered: list[Rows] = []
+        damaged: list[tuple[int, InputError]] = []
         for line in lines:
             try:
                 rows, so_far = self._rows_of(line, so_far)
                 gathered.append(rows)
             except InputError as error:
-                log.warning("event=line_skipped journal=%s byte=%d reason=%s", self._journal, line.at, error)
+                damaged.append((line.at, error))
                 row = unreadable(self._source, line.at, self._name, now, str(error))
                 gathered.append(Rows(events=(row,)))
         self._write(connection, gathered, is_anew)
 
         def keep() -> None:
             self._so_far = so_far
+            for at, error in damaged:
+                log.warning("event=line_skipped journal=%s byte=%d reason=%s", self._journal, at, error)
 
         return keep
 
