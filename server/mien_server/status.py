@@ -6,7 +6,7 @@ a :class:`~mien_server.facts.Status`, for the page, the API and the terminal.
 
 import datetime as dt
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -16,6 +16,7 @@ from mien_server.certificates import read_certificate
 from mien_server.facts import (
     Awaited,
     CurrentRound,
+    Phase,
     ReleaseFacts,
     RoundFacts,
     RunFacts,
@@ -84,7 +85,7 @@ def current_round(
     if progress is None or progress.round <= run.rounds_done:  # left by an earlier moment
         return None
     awaits = _awaited(progress, {site.name: site for site in sites})
-    last = history.rounds(run.run, after=max(run.rounds_done - ROUNDS, 0))
+    last = since_asked(history.rounds(run.run, after=max(run.rounds_done - ROUNDS, 0)), run.asked)
     return CurrentRound(
         run=run.run,
         round=progress.round,
@@ -120,18 +121,41 @@ def in_words(progress: Progress, quorum: int, awaits: Sequence[Awaited], now: dt
 
 
 def left_s(rounds: int, last: Sequence[RoundFacts], progress: Progress, now: dt.datetime) -> float | None:
-    """Seconds to the end of the run, as the median of its ``last`` rounds says; None without any.
+    """Seconds to the end of the run, as the medians of its ``last`` rounds say; None without any.
 
     Parameters
     ----------
     rounds : how many are not done yet, the one that goes on among them.
     """
-    totals = [found.seconds.total for found in last if found.seconds.total is not None]
-    if not totals:
+    each = _median(found.seconds.total for found in last)
+    if each is None:
         return None
-    each = statistics.median(totals)
-    begun = max((now - dt.datetime.fromisoformat(progress.since)).total_seconds(), 0.0)
-    return round(max(each - begun, 0.0) + each * (rounds - 1), 1)
+    before = sum(
+        _median(getattr(found.seconds, part) for found in last) or 0.0
+        for part in _PARTS_BEFORE[progress.phase]
+    )
+    in_phase = max((now - dt.datetime.fromisoformat(progress.since)).total_seconds(), 0.0)
+    return round(max(each - before - in_phase, 0.0) + each * (rounds - 1), 1)
+
+
+_PARTS_BEFORE: Final[dict[Phase, tuple[str, ...]]] = {
+    "waiting": (),
+    "train": ("wait",),
+    "aggregate": ("wait", "train", "transfer"),
+    "evaluate": ("wait", "train", "transfer", "aggregate"),
+}
+"""What of a round is over when a phase begins, by the names of its seconds."""
+
+
+def since_asked(rounds: Sequence[RoundFacts], asked: str | None) -> Sequence[RoundFacts]:
+    """Those since the run was last asked for, if there are any: it may have been slower before that."""
+    new = [found for found in rounds if asked is None or found.time >= asked]  # UTC, so they sort as text
+    return new or rounds
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
 
 
 def ago(seconds: float) -> str:
