@@ -9,11 +9,12 @@ import threading
 from pathlib import Path
 from typing import Final, Protocol
 
-from sqlalchemy import Engine
+from sqlalchemy import URL, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from mien_common.errors import InputError, MienError
 from mien_server.folder import ServerFolder
+from mien_server.history.connection import writer_engine
 from mien_server.history.journal_rows import parsed
 from mien_server.history.journals import Line, position_at, read_lines, signature
 from mien_server.history.sources import Sources
@@ -52,8 +53,8 @@ class Follower(Protocol):
 class Following:
     """One follower's thread: what it cannot do in time holds up nobody else."""
 
-    def __init__(self, engine: Engine, folder: ServerFolder, follower: Follower) -> None:
-        self._engine, self._folder, self._follower = engine, folder, follower
+    def __init__(self, url: URL, folder: ServerFolder, follower: Follower) -> None:
+        self._url, self._folder, self._follower = url, folder, follower
         self._ended = threading.Event()
         self._seen: dict[str, tuple[int, int, int] | None] = {}
         self._failures = 0
@@ -69,10 +70,18 @@ class Following:
         self._thread.join(patience_s)
 
     def _run(self) -> None:
+        engine = writer_engine(self._url)  # its own: it may be at work when the others have ended
+        try:
+            self._look_until_ended(engine)
+        finally:
+            self._follower.close()
+            engine.dispose()
+
+    def _look_until_ended(self, engine: Engine) -> None:
         sources: Sources | None = None
         while not self._ended.is_set():
             try:
-                sources = sources or Sources(self._engine)
+                sources = sources or Sources(engine)
                 self._look(sources)
             except (MienError, SQLAlchemyError) as error:
                 sources = None  # what it remembers may be wrong now
@@ -86,7 +95,6 @@ class Following:
                     log.info("event=follower_goes_on name=%s", self._follower.name)
                 self._failures = 0
                 self._ended.wait(LOOK_S)
-        self._follower.close()
 
     def _look(self, sources: Sources) -> None:
         for path in sorted(self._folder.runs.glob(f"[!.]*/{JOURNAL_FILE}")):

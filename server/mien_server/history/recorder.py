@@ -115,7 +115,7 @@ class Recorder:
     def _record(self, poller: Poller) -> None:
         url = history_url(self._folder)
         engine = writer_engine(url)
-        following = [Following(engine, self._folder, wanted) for wanted in wanted_followers(self._folder)]
+        following = [Following(url, self._folder, wanted) for wanted in wanted_followers(self._folder)]
         try:
             prepare(engine, url, self._folder, _now())
             with database_errors(url):
