@@ -25,7 +25,7 @@ Choice = Annotated[
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$",
         max_length=LONGEST + 72,
         description="`RUN/ROUND`, a release's version, or `latest`.",
-        examples=["2026-11-23-001/12", "1.0.0"],
+        examples=["2026-11-23-001/3", "1.0.0"],
     ),
 ]
 FileName = Annotated[
@@ -68,8 +68,7 @@ def read_model(run: RunName, round: RoundNumber, desk: AtDesk, _: Looks) -> Mode
     return desk.catalogue.card(published_model(desk.folder, f"{run}/{round}"))
 
 
-@router.api_route("/models/{run}/{round}/files/{name}", methods=["GET"], summary="Fetch a model", **DOWNLOAD)
-@router.api_route("/models/{run}/{round}/files/{name}", methods=["HEAD"], include_in_schema=False)
+@router.get("/models/{run}/{round}/files/{name}", summary="Fetch a model", **DOWNLOAD)
 def fetch_model(
     run: RunName, round: RoundNumber, name: FileName, request: Request, desk: AtDesk, _: Looks
 ) -> Response:

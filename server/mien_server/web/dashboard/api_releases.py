@@ -13,7 +13,7 @@ from mien_server.publishing.releases import promote, roll_back
 from mien_server.runs.settings import RUN_NAME
 from mien_server.web.dashboard.desk import AtDesk, Desk
 from mien_server.web.dashboard.downloads import DOWNLOAD, download
-from mien_server.web.dashboard.fields import Version
+from mien_server.web.dashboard.fields import Version, Whole
 from mien_server.web.dashboard.login import Does, Looks
 from mien_server.web.dashboard.problems import DOING, LOOKING
 from mien_server.web.releases import FOR_EVER, digest_of_file
@@ -32,8 +32,8 @@ class Promotion(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    run: str = Field(pattern=f"^{RUN_NAME}$")
-    round: int = Field(ge=0, le=9_999_999)
+    run: str = Field(pattern=f"^{RUN_NAME}$", examples=["2026-11-23-001"])
+    round: Whole = Field(ge=0, le=9_999_999, examples=[3])
     version: GivenVersion | None = Field(
         default=None, description="The highest one's next minor, if left out; 1.0.0 at first."
     )
@@ -44,7 +44,7 @@ class Latest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    version: GivenVersion
+    version: GivenVersion = Field(examples=["1.0.0"])
 
 
 @router.get("/releases", summary="Every release", responses=LOOKING)
@@ -53,10 +53,7 @@ def list_releases(desk: AtDesk, _: Looks) -> list[ReleaseFacts]:
     return desk.catalogue.releases()
 
 
-@router.api_route(
-    "/releases/{version}/files/{name}", methods=["GET"], summary="Fetch a release's file", **DOWNLOAD
-)
-@router.api_route("/releases/{version}/files/{name}", methods=["HEAD"], include_in_schema=False)
+@router.get("/releases/{version}/files/{name}", summary="Fetch a release's file", **DOWNLOAD)
 def fetch_release(version: Version, name: FileName, request: Request, desk: AtDesk, _: Looks) -> Response:
     """It never changes. Its ETag is the file's SHA-256; ranges are answered."""
     path = desk.folder.releases / version / name

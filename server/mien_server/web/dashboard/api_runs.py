@@ -21,7 +21,11 @@ router = APIRouter(tags=["runs"])
 class RunWish(RunSettings):
     """A run's settings, as in `run.toml`, and when it is to start."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={"examples": [{"rounds": 20, "rule": {"name": "fedadam", "tau": 0.01}}]},
+    )
 
     quorum: int | None = Field(  # type: ignore[assignment]  # it may be left out here, and is filled in
         default=None,

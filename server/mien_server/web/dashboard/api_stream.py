@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, HTTPException, Query, Request
+from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 
 from mien_server.web.dashboard.fields import LAST_ID
 from mien_server.web.dashboard.login import Looks
@@ -15,7 +15,8 @@ router = APIRouter(tags=["what goes on"])
 @router.get(
     "/stream",
     summary="What happens, as it happens",
-    response_class=EventStream,
+    response_model=None,
+    response_class=Response,  # errors are JSON
     responses={
         200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
         **problems(503),

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.routing import compile_path
 
 from mien_common.config_problems import key_of
 from mien_common.errors import (
@@ -102,9 +103,12 @@ def answer_problems(app: FastAPI, folder: ServerFolder) -> None:
         )
         return problem(status, without_paths(sentence, folder), {"Retry-After": "5"} if status == 503 else {})
 
-    async def refused(_: Request, error: Exception) -> JSONResponse:
+    async def refused(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, StarletteHTTPException)  # noqa: S101 - by its registration
-        return problem(error.status_code, str(error.detail), dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        if error.status_code == 405 and (methods := _methods(app, request.url.path)):
+            headers["Allow"] = ", ".join(sorted(methods))
+        return problem(error.status_code, str(error.detail), headers)
 
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - by its registration
@@ -131,6 +135,15 @@ def without_paths(sentence: str, folder: ServerFolder) -> str:
     for path in {str(folder.path), str(folder.path.resolve())}:
         sentence = sentence.replace(f"{path}/", "").replace(path, "the server's folder")
     return sentence
+
+
+def _methods(app: FastAPI, path: str) -> set[str]:
+    """Everything that a path can be asked with: the framework names what the first of its routes can."""
+    found: set[str] = set()
+    for template, operations in app.openapi()["paths"].items():
+        if compile_path(template)[0].match(path):
+            found |= {method.upper() for method in operations}
+    return found
 
 
 def _first(error: RequestValidationError) -> str:

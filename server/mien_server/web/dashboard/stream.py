@@ -86,8 +86,8 @@ class Stream:
         after: int | None,
         is_welcome: Callable[[], bool],
     ) -> AsyncIterator[bytes]:
-        yield f"retry: {COME_BACK_MS}\n\n".encode()
         had, told, line = board.last, 0, 0
+        yield f"retry: {COME_BACK_MS}\n\n".encode()
         if after is not None:
             line = await self._had(after)
             async for event in self._missed(line):

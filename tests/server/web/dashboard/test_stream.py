@@ -126,7 +126,9 @@ def test_the_status_at_once_then_whatever_happens(made: MadeHistory) -> None:
         assert first.json["now"]["round"] == 4
         rounds_on(made, 4)
         seen: dict[str, Any] = {}
-        while set(seen) < {"round", "log", "models"} or seen["status"]["run"]["rounds_done"] < 4:
+        while (
+            not {"round", "log", "models", "status"} <= set(seen) or seen["status"]["run"]["rounds_done"] < 4
+        ):
             message = next(told)
             seen[message.event] = message.json
             if message.event == "log":
