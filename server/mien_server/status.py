@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
-from mien_common.errors import TrustError
+from mien_common.errors import MienError, TrustError
 from mien_common.versions import MIEN_VERSION
 from mien_server.certificates import read_certificate
 from mien_server.facts import (
@@ -29,7 +29,7 @@ from mien_server.history.reader import iso
 from mien_server.runs.journal import JournalReader
 from mien_server.runs.progress import Progress, read_progress
 from mien_server.runs.queue import Ticket, read_tickets
-from mien_server.runs.record import GONE, runs_before
+from mien_server.runs.record import GONE, read_record, runs_before
 
 RUNS: Final = 100
 """How many of the newest runs are looked through for those that wait or go on."""
@@ -231,8 +231,11 @@ def _newest_runs(history: Past, tickets: Collection[Ticket]) -> list[RunFacts]:
 def _as_it_is(folder: ServerFolder, run: RunFacts, tickets: list[Ticket], up: bool) -> RunFacts:
     """The history may be a moment behind; a server that is down leaves it as it was."""
     ticket = next((found for found in tickets if found.run == run.run), None)
-    if run.state == "running" and not (up and ticket) and not _is_written(folder, run.run):
-        return run.model_copy(update={"state": "died", "reason": GONE})
+    is_held = up and ticket is not None  # by the queue, whose server runs
+    if run.state == "running" and not is_held and not _is_written(folder, run.run):
+        return _as_it_ended(folder, run)
+    if run.state == "waiting" and ticket is None:
+        return _as_it_ended(folder, run)
     if ticket is not None and ticket.waits:
         return run.model_copy(
             update={
@@ -242,6 +245,23 @@ def _as_it_is(folder: ServerFolder, run: RunFacts, tickets: list[Ticket], up: bo
             }
         )
     return run
+
+
+def _as_it_ended(folder: ServerFolder, run: RunFacts) -> RunFacts:
+    """As its own files tell it: its server may have been killed before the history took that up."""
+    try:
+        record = read_record(folder, run.run)
+    except MienError:
+        return run.model_copy(update={"state": "died", "reason": GONE})
+    return run.model_copy(
+        update={
+            "state": record.state,
+            "reason": record.reason,
+            "ended": record.ended,
+            "rounds_done": record.rounds_done,
+            **{f"{target}_ccc": value for target, value in record.ccc.items()},
+        }
+    )
 
 
 def _is_written(folder: ServerFolder, run: str) -> bool:
