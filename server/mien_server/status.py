@@ -273,8 +273,8 @@ def _is_written(folder: ServerFolder, run: str) -> bool:
 def _current(runs: Sequence[RunFacts]) -> RunFacts | None:
     """The one that goes on; else the one that ended last."""
     running = [run for run in runs if run.state == "running"]
-    over = [run for run in runs if run.ended is not None]
-    return next(iter(running), max(over, key=lambda run: run.ended or "", default=None))
+    over = [run for run in runs if run.state not in ("waiting", "running")]
+    return next(iter(running), max(over, key=lambda run: run.ended or run.started or "", default=None))
 
 
 def _queue(runs: Sequence[RunFacts], tickets: Sequence[Ticket]) -> tuple[RunFacts, ...]:
