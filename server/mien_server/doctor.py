@@ -32,6 +32,7 @@ from mien_common.versions import MIEN_VERSION
 from mien_server.certificates import check_certificates, ending_soon, read_certificate
 from mien_server.folder import LOOPBACK, ServerFolder
 from mien_server.health import check_dashboard, check_door, check_health, check_releases
+from mien_server.history.finding import history_finding
 from mien_server.membership.enrolment import pem_of, public_key_pem
 from mien_server.membership.invites import certificate_names
 from mien_server.membership.roll import Roll, read_roll
@@ -55,6 +56,7 @@ def examine(folder: ServerFolder, now: dt.datetime) -> Iterable[Finding]:
     yield from _doors(folder, running)
     yield from _sites(folder, running, now)
     yield _releases(folder)
+    yield history_finding(folder, running, now)
 
 
 def _versions() -> Iterable[Finding]:

@@ -37,7 +37,7 @@ def test_a_server_that_does_not_run(folder: ServerFolder) -> None:
     found = findings(folder)
     assert list(found) == [
         *("versions", "disk", "private files", "certificate", "host names", "clock", "server", "listening"),
-        *("enrolment port", "releases port", "dashboard port", "enrolment", "releases"),
+        *("enrolment port", "releases port", "dashboard port", "enrolment", "releases", "history"),
     ]
     silent = {"server", "enrolment port", "releases port", "dashboard port"}
     assert {check for check, each in found.items() if each.state == "fault"} == silent
