@@ -79,7 +79,8 @@ def main(grid: Grid, context: Context) -> None:
         raise
     except Exception as error:
         log.exception("event=run_failed run=%s", name)
-        reason = f"{type(error).__name__}: {error}. The whole story is in {run / LOG_FILE}"
+        story = f"runs/{name}/{LOG_FILE} in the server's folder"  # the page shows it, too: no path but this
+        reason = f"{type(error).__name__}: {error}. The whole story is in {story}"
         journal.write("failed", run=name, error=reason)
         raise FederationError(reason) from error
     finally:

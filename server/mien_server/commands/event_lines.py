@@ -82,4 +82,5 @@ def _seconds(value: float) -> str:
 
 def _bytes(up: int, down: int) -> str:
     unit, name = (1e6, "MB") if max(up, down) >= 1e6 else (1e3, "kB")
-    return f"{up / unit:.3g}/{down / unit:.3g} {name}"
+    digits = 1 if max(up, down) < 10 * unit else 0
+    return f"{up / unit:.{digits}f}/{down / unit:.{digits}f} {name}"

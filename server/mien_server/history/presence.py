@@ -21,6 +21,8 @@ from mien_server.membership.roll import Roll
 GRACE: Final = dt.timedelta(seconds=60)
 """How long sites may take to come back to a SuperLink, or a server, that was away; agents wait 30 s at most
 between two tries."""
+GIVEN_UP: Final = dt.timedelta(seconds=60)
+"""After so long a silence, at most, a site counts as offline: Flower's own SuperNode; ours after a third."""
 SOURCE: Final = "presence"
 THERE: Final = ("online", "late")
 
@@ -173,4 +175,12 @@ def _standing(was: Standing, node: Node | None, fingerprint: str, in_grace: bool
         return Standing(stays, was.last_seen, fingerprint)
     if node.online:
         return Standing("late" if node.late else "online", node.last_seen, fingerprint)
-    return Standing("never seen" if node.last_seen is None else "offline", node.last_seen, fingerprint)
+    presence: SitePresence = "never seen" if node.last_seen is None else "offline"
+    return Standing(presence, _last_seen(was, node.last_seen), fingerprint)
+
+
+def _last_seen(was: Standing, gone: dt.datetime | None) -> dt.datetime | None:
+    """Of a site that is offline: Flower keeps when it gave a silent one up, we when it was last heard."""
+    if was.presence not in ("late", "offline") or was.last_seen is None or gone is None:
+        return gone
+    return was.last_seen if dt.timedelta(0) <= gone - was.last_seen <= GIVEN_UP else gone

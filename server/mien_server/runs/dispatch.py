@@ -147,7 +147,8 @@ class Dispatcher:
         log.warning("event=run_ended_without_a_word run=%s reason=%s", ticket.run, reason)
         self._forget(ticket)
         path = self._folder.runs / ticket.run
-        logs = f"See {path / 'server_app.log'} and {self._folder.logs / 'superexec.log'}"
+        # Named from the server's folder on: the page shows this to people who need not know where that is.
+        logs = f"See runs/{ticket.run}/server_app.log and logs/superexec.log in the server's folder"
         try:
             if ticket.stop_asked:
                 append(path, "stopped", run=ticket.run, reason="its operator stopped it")

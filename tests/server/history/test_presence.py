@@ -68,6 +68,23 @@ def test_a_site_joins_is_late_and_leaves(presence: Presence, history: History) -
     assert history.sites()[0].last_seen == "2026-11-23T12:00:12.000+00:00"
 
 
+def test_a_silent_site_was_seen_last_when_it_was_heard_and_not_when_it_was_given_up(
+    presence: Presence, history: History
+) -> None:
+    """Flower keeps one moment of a site that is offline: for a silent one 20 s after its last heartbeat."""
+    presence.take(ROLL, [node(A, after(100)), node(B, after(101))], after(102))
+    presence.take(ROLL, [node(A, after(100), late=True), node(B, after(105), online=False)], after(112))
+    for seconds in (121, 123, 3600):
+        gone = [node(A, after(120), online=False), node(B, after(105), online=False)]
+        presence.take(ROLL, gone, after(seconds))
+        first, second = history.sites()
+        assert first.last_seen == "2026-11-23T12:01:40.000+00:00"
+        assert second.last_seen == "2026-11-23T12:01:45.000+00:00", "it left in order"
+    presence.take(ROLL, [node(A, after(4000)), node(B, after(105), online=False)], after(4001))
+    presence.take(ROLL, [node(A, after(4002), online=False), node(B, after(105), online=False)], after(4003))
+    assert history.sites()[0].last_seen == "2026-11-23T13:06:42.000+00:00"
+
+
 def test_a_site_that_was_late_and_is_back_did_not_leave(presence: Presence, history: History) -> None:
     for seconds, late in ((0, False), (70, True), (72, True), (74, False)):
         presence.take(ROLL, [node(A, after(seconds), late=late)], after(seconds))
