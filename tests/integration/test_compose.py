@@ -4,11 +4,14 @@ Skipped, visibly, where no engine answers. Images, volumes and networks bear a n
 and are removed at the end; the engine's build cache stays.
 """
 
+import http.client
 import json
 import os
 import re
 import secrets
 import shutil
+import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -45,13 +48,17 @@ class Federation:
 
     project: str
     engine: docker.DockerClient
+    page_port: str
 
     def compose(self, *arguments: str, **settings: str) -> str:
         """Standard output of ``docker compose ARGUMENTS``."""
         done = subprocess.run(
             ["docker", "compose", "--project-name", self.project, *arguments],
             cwd=ROOT,
-            env=os.environ | SMALL | {"MIEN_TAG": self.project} | settings,
+            env=os.environ
+            | SMALL
+            | {"MIEN_TAG": self.project, "MIEN_DASHBOARD_PORT": self.page_port}
+            | settings,
             capture_output=True,
             text=True,
             check=False,
@@ -103,7 +110,9 @@ def federation() -> Iterator[Federation]:
     if asked.returncode != 0:
         pytest.skip(f"no Docker engine answers: {asked.stderr.strip()}")
     engine = docker.from_env()
-    composed = Federation(f"mien-test-{secrets.token_hex(4)}", engine)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    composed = Federation(f"mien-test-{secrets.token_hex(4)}", engine, port)
     try:
         composed.compose("up", "--build", "--detach")
         yield composed
@@ -175,6 +184,34 @@ def test_each_side_has_only_its_own_rooms(federation: Federation) -> None:
 def test_the_federation_is_cut_off_from_everything_else(federation: Federation) -> None:
     (network,) = federation.engine.networks.list(names=[f"{federation.project}_federation"])
     assert network.attrs["Internal"]
+    (page,) = federation.engine.networks.list(names=[f"{federation.project}_page"])
+    page.reload()
+    assert page.attrs["Options"]["com.docker.network.bridge.enable_ip_masquerade"] == "false"
+    (server,) = federation.containers("server")
+    assert list(page.attrs["Containers"]) == [server.id], "alone there"
+
+
+@pytest.mark.usefixtures("first_run")
+def test_the_operator_opens_the_page_and_nothing_else_is_published(
+    federation: Federation, tmp_path: Path
+) -> None:
+    (server,) = federation.containers("server")
+    ports = server.attrs["NetworkSettings"]["Ports"]
+    published = {name: where for name, where in ports.items() if where}
+    assert published == {"9096/tcp": [{"HostIp": "127.0.0.1", "HostPort": federation.page_port}]}
+    federation.compose("cp", "server:/server/tls/ca.crt", str(tmp_path / "ca.crt"))
+    trust = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
+    token = federation.compose("exec", "--no-TTY", "server", "mien", "server", "token").strip()
+    page = http.client.HTTPSConnection("localhost", int(federation.page_port), context=trust, timeout=20)
+    try:
+        page.request("GET", "/api/v1/status", headers={"Authorization": f"Bearer {token}"})
+        answer = page.getresponse()
+        assert answer.status == 200
+        assert len(json.loads(answer.read())["sites"]) == SITES
+        page.request("GET", "/")
+        assert page.getresponse().read().startswith(b"<!doctype html>")
+    finally:
+        page.close()
 
 
 @pytest.mark.usefixtures("first_run")
