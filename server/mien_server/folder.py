@@ -339,6 +339,13 @@ def remove_drafts(folder: ServerFolder) -> list[Path]:
     return drafts
 
 
+def without_paths(sentence: str, folder: ServerFolder) -> str:
+    """A sentence for somebody who need not know where the server's folder is."""
+    for path in {str(folder.path), str(folder.path.resolve())}:
+        sentence = sentence.replace(f"{path}/", "").replace(path, "the server's folder")
+    return sentence
+
+
 def _settings_file(path: Path) -> Path:
     if path.exists() and not path.is_dir():
         raise StorageError(f"{path} is a file, not a folder. Give a folder for the server.")

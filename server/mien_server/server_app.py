@@ -14,7 +14,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from mien_common.errors import FederationError, MienError
 from mien_server.control import quicken_grid
-from mien_server.folder import SERVER_DIR_VARIABLE, ServerFolder, open_folder
+from mien_server.folder import SERVER_DIR_VARIABLE, ServerFolder, open_folder, without_paths
 from mien_server.membership.enrolment import read_sites
 from mien_server.runs.journal import Journal
 from mien_server.runs.queue import read_ticket, runs_locked, stop_asked
@@ -75,12 +75,12 @@ def main(grid: Grid, context: Context) -> None:
         log.warning("event=run_stopped run=%s reason=%s", name, reason)
     except MienError as error:
         log.error("event=run_failed run=%s error=%s", name, error)
-        journal.write("failed", run=name, error=str(error))
+        journal.write("failed", run=name, error=without_paths(str(error), folder))
         raise
     except Exception as error:
         log.exception("event=run_failed run=%s", name)
-        story = f"runs/{name}/{LOG_FILE} in the server's folder"  # the page shows it, too: no path but this
-        reason = f"{type(error).__name__}: {error}. The whole story is in {story}"
+        said = without_paths(f"{type(error).__name__}: {error}", folder)
+        reason = f"{said}. The whole story is in runs/{name}/{LOG_FILE} in the server's folder"
         journal.write("failed", run=name, error=reason)
         raise FederationError(reason) from error
     finally:

@@ -23,7 +23,7 @@ from mien_common.errors import (
     StorageError,
     TrustError,
 )
-from mien_server.folder import ServerFolder
+from mien_server.folder import ServerFolder, without_paths
 from mien_server.web.dashboard.guard import SAFE_METHODS
 
 LONGEST_SENTENCE: Final = 500
@@ -128,13 +128,6 @@ def answer_problems(app: FastAPI, folder: ServerFolder) -> None:
 def problem(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
     """The answer."""
     return JSONResponse({"detail": sentence[:LONGEST_SENTENCE]}, status, headers)
-
-
-def without_paths(sentence: str, folder: ServerFolder) -> str:
-    """A sentence for somebody who need not know where the server's folder is."""
-    for path in {str(folder.path), str(folder.path.resolve())}:
-        sentence = sentence.replace(f"{path}/", "").replace(path, "the server's folder")
-    return sentence
 
 
 def _methods(app: FastAPI, path: str) -> set[str]:
