@@ -1,4 +1,4 @@
-"""How a run's own process ends a run that went wrong: in the journal, in words, without the server's paths."""
+"""How a run's own process ends a run that went wrong: in words, without the paths of the server."""
 
 import datetime as dt
 import logging
