@@ -144,4 +144,5 @@ def _first(error: RequestValidationError) -> str:
     found = error.errors()[0]
     place, *names = found["loc"] or ("request",)
     where = key_of(names) if names and found["type"] != "json_invalid" else str(place)
-    return f"{where}: {found['msg']}"
+    said = found["msg"].replace("Input should", "should").replace("String should", "should")
+    return f"{where}: {said}"
