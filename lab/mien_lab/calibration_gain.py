@@ -105,7 +105,7 @@ def between_people(folder: Path, say: Callable[[str], None]) -> tuple[Agreement,
     usual: dict[str, list[Units]] = {"raw": [], "running": [], "calibration": []}
     clips = 0
     for person in sorted(path for path in folder.iterdir() if path.is_dir()):
-        films = [film for path in sorted(person.iterdir()) if len(film := _film(path)) >= _FEWEST_FRAMES]
+        films = [film for path in sorted(person.iterdir()) if len(film := seen_in(path)) >= _FEWEST_FRAMES]
         if len(films) < 2:
             continue
         say(f"  {person.name}, {len(films)} clips")
@@ -168,7 +168,7 @@ def _held(film: Sequence[Observation], neutral: Neutral, hold_s: float) -> Units
     return np.asarray(np.nanmedian(last[:, -(hold // 2) :], axis=1)[:, _IN_MODEL])
 
 
-def _film(path: Path) -> list[Observation]:
+def seen_in(path: Path) -> list[Observation]:
     """The frames of a clip in which the whole face was measured."""
     with open_source(path) as source, FaceProcess(source.height, source.width) as face:
         return [seen for seen in face.analyse(source.frames()) if seen.state == FaceState.SEEN]

@@ -9,6 +9,7 @@ from .commands.compare import compare
 from .commands.demo import demo
 from .commands.missing import missing
 from .commands.puppet import puppet
+from .commands.reidentify import reidentify
 from .commands.simulate import simulate
 
 app = typer.Typer(no_args_is_help=True)
@@ -20,5 +21,5 @@ def lab() -> None:
 
 
 # In the order of the help text.
-for command in (puppet, calibration_gain, missing, au_response, demo, compare, simulate, bench):
+for command in (puppet, calibration_gain, missing, au_response, reidentify, demo, compare, simulate, bench):
     app.command()(command)

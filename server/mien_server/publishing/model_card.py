@@ -164,10 +164,13 @@ def _privacy(facts: ReleaseFacts) -> str:
 {spent}
 
 **Action-unit traces are not anonymous.** A person can be found again among others by the traces that this
-model reads. In our pilot (17 people, two halves of one clip of each, nearest mean) uncentred action units
-found about half of them again. With each person's own median taken off first, that was close to guessing.
-Seventeen people and one clip of each are too few for a claim either way: a longer recording, a second one,
-or a better attack may find more. Treat traces, and what this model makes of them, as personal data.
+model reads. Measured with `mien lab reidentify` on 22 public clips of 7 people, one to four seconds each: by
+nothing but the mean of its action units, above the neutral face learnt from it, a clip led to another clip
+of the same person in 18 of 20 tries (raw action units: in 20), where guessing gives 3 or 4. With each clip's
+own median taken off first it was 2, which says little: that attack looks at means only. Each person's clips
+are of one sitting. Seven people are too few for a rate that holds elsewhere: longer recordings or a better
+attack may find more, many people and other days fewer. Treat traces, and what this model makes of them, as
+personal data.
 """
 
 

@@ -287,7 +287,8 @@ class TestModelCard:
             "7,500 (5.0 minutes at 25 Hz)",
             "**ε: no mechanism.**",
             "**Action-unit traces are not anonymous.**",
-            "too few for a claim",
+            "Measured with `mien lab reidentify`",
+            "too few for a rate that holds elsewhere",
             f"opset {OPSET}",
             "settings are not known any more",
         ):
