@@ -36,8 +36,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneFederatio
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first, so that they do not run on alone at the end; files keep their order."""
-    items.sort(key=lambda item: not item.nodeid.startswith(INTEGRATION))
+    """The longest first, so that they do not run on alone at the end; files keep their order.
+
+    Of those, the tests that share the standing federation come after each other.
+    """
+    items.sort(
+        key=lambda item: (
+            not item.nodeid.startswith(INTEGRATION),
+            "standing" in getattr(item, "fixturenames", ()),
+        )
+    )
 
 
 @pytest.fixture

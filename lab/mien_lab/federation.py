@@ -68,6 +68,11 @@ class Federation:
             raise FederationError(f"{name} is not running")
         return process.pid
 
+    def is_running(self, name: str) -> bool:
+        """Whether the server or a site's agent was started here and lives."""
+        child = self._running.get(name)
+        return child is not None and child.process is not None and child.process.poll() is None
+
     def create(self, lags_s: Mapping[str, float]) -> None:
         """Make a server and one enrolled site per name, with its rating lag in seconds."""
         run_mien(

@@ -19,11 +19,20 @@ from mien_common.published import read_published
 from mien_lab.federation import Federation
 from mien_lab.mien_command import mien, run_mien
 
-Make = Callable[[int], Federation]
+Standing = Callable[..., Federation]
+
+SITES = ("lab-1", "lab-2", "lab-3")
 
 
 def rounds_of(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [event for event in events if event["event"] == "round"]
+
+
+def receipts_of(federation: Federation) -> list[str]:
+    """What left lab-1 so far."""
+    file = federation.site("lab-1") / "receipts.jsonl"
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [json.loads(line)["kind"] for line in lines]
 
 
 def wait_until(condition: Callable[[], bool], what: str, patience_s: float = 60.0) -> None:
@@ -31,14 +40,6 @@ def wait_until(condition: Callable[[], bool], what: str, patience_s: float = 60.
     while not condition():
         assert time.monotonic() < end, f"not within {patience_s:g} s: {what}"
         time.sleep(0.05)
-
-
-def group_lives(pid: int) -> bool:
-    try:
-        os.killpg(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def certificate_shown(port: int) -> bytes | None:
@@ -56,16 +57,14 @@ def certificate_shown(port: int) -> bytes | None:
         return None
 
 
-def test_a_run_publishes_every_round_and_repeats_exactly(make_federation: Make) -> None:
-    federation = make_federation(3)
-    sites = ["lab-1", "lab-2", "lab-3"]
-    with federation:
-        federation.up()
-        federation.join(sites)
-        first, second = (rounds_of(list(federation.run("--rounds", 3, "--seed", 5))) for _ in range(2))
-        run_mien("server", "promote", "latest", "--dir", federation.server)
-        where = f"https://127.0.0.1:{federation.releases_port}"
-        run_mien("agent", "fetch", "--site", federation.site("lab-2"), "--from", where)
+def test_a_run_publishes_every_round_and_repeats_exactly(standing: Standing) -> None:
+    federation, sites = standing(*SITES), [*SITES]
+    before = len(receipts_of(federation))
+    options = ("--rounds", 3, "--quorum", 3, "--seed", 5)
+    first, second = (rounds_of(list(federation.run(*options))) for _ in range(2))
+    run_mien("server", "promote", "latest", "--dir", federation.server)
+    where = f"https://127.0.0.1:{federation.releases_port}"
+    run_mien("agent", "fetch", "--site", federation.site("lab-2"), "--from", where)
     assert [event["round"] for event in first] == [1, 2, 3]
     assert all(event["sites"]["answered"] == sites for event in first + second)
     assert all(event["bytes_up"] > 180_000 * 3 for event in first), "three updates of 45,442 float32 numbers"
@@ -84,126 +83,93 @@ def test_a_run_publishes_every_round_and_repeats_exactly(make_federation: Make) 
     assert set(released.worst_site) == {
         target for target, found in released.ccc.items() if found.pooled == found.pooled
     }
-    receipts = (federation.site("lab-1") / "receipts.jsonl").read_text().splitlines()
-    kinds = [json.loads(line)["kind"] for line in receipts]
+    kinds = receipts_of(federation)[before:]
     assert kinds == ["update", "evaluation"] * 6, "what left is on record, and nothing else left"
 
 
-def test_a_killed_site_does_not_block_the_run(make_federation: Make) -> None:
-    federation = make_federation(3)
-    with federation:
-        federation.up()
-        federation.join(["lab-1", "lab-2", "lab-3"])
-        events = []
-        for event in federation.run("--rounds", 12, "--quorum", 2, "--deadline", 60):
-            events.append(event)
-            if event["event"] == "round" and event["round"] == 2:
-                os.killpg(federation.pid("lab-3"), signal.SIGKILL)
+def test_a_killed_site_does_not_block_the_run_and_is_missed_where_all_are_needed(standing: Standing) -> None:
+    federation = standing(*SITES)
+    events = []
+    for event in federation.run("--rounds", 12, "--quorum", 2, "--deadline", 60):
+        events.append(event)
+        if event["event"] == "round" and event["round"] == 2:
+            os.killpg(federation.pid("lab-3"), signal.SIGKILL)
     done = rounds_of(events)
     assert [event["round"] for event in done] == list(range(1, 13))
     assert done[-1]["sites"]["answered"] == ["lab-1", "lab-2"]
     assert max(event["seconds"]["total"] for event in done) < 50, "a dead site is let go before the deadline"
+    with pytest.raises(FederationError, match=r"2 of the 3 sites needed were online.*lab-1, lab-2"):
+        list(federation.run("--rounds", 1, "--quorum", 3, "--wait", 3))
 
 
-def test_a_killed_agent_comes_back_as_itself_and_answers_what_it_owed(make_federation: Make) -> None:
-    federation = make_federation(2)
-    with federation:
-        federation.up()
-        federation.join(["lab-1", "lab-2"])
-        before = (federation.site("lab-2") / "state" / "node-id").read_text()
-        events = []
-        for event in federation.run("--rounds", 6, "--quorum", 2, "--deadline", 120):
-            events.append(event)
-            if event["event"] == "round" and event["round"] == 2:
-                os.killpg(federation.pid("lab-2"), signal.SIGKILL)
-                federation.log("lab-2").unlink()
-                federation.join(["lab-2"])
-        after = (federation.site("lab-2") / "state" / "node-id").read_text()
-    assert [event["round"] for event in rounds_of(events)] == [1, 2, 3, 4, 5, 6]
-    assert before == after
-
-
-def test_a_killed_superlink_and_a_renewed_certificate_leave_the_run_going_on(make_federation: Make) -> None:
-    federation = make_federation(2)
-    with federation:
-        federation.up()
-        federation.join(["lab-1", "lab-2"])
-        ports = (federation.port, federation.enrol_port, federation.releases_port)
-        before = {port: certificate_shown(port) for port in ports}
-        assert len(set(before.values())) == 1
-        events = []
-        for event in federation.run("--rounds", 8, "--quorum", 2, "--deadline", 120):
-            events.append(event)
-            if event["event"] == "round" and event["round"] == 2:
-                listing = subprocess.run(
-                    ["pgrep", "-f", f"flower-superlink.*{federation.server}"], capture_output=True, text=True
-                )
-                for pid in listing.stdout.split():
-                    os.kill(int(pid), signal.SIGKILL)
-            if event["event"] == "round" and event["round"] == 4:
-                run_mien("server", "init", federation.server, "--renew")
-                wait_until(
-                    lambda: all(certificate_shown(port) not in (None, before[port]) for port in ports),
-                    "every port shows the new certificate",
-                )
-    assert [event["round"] for event in rounds_of(events)] == list(range(1, 9))
-
-
-def test_the_same_client_app_runs_under_flowers_own_supernode(make_federation: Make) -> None:
-    federation = make_federation(2)
-    with federation:
-        federation.up()
-        federation.join(["lab-1"])
-        federation.join_stock(["lab-2"])
-        (done,) = rounds_of(list(federation.run("--rounds", 1, "--quorum", 2, "--wait", 120)))
-    assert done["sites"]["answered"] == ["lab-1", "lab-2"]
-    assert done["evaluated"]["answered"] == ["lab-1", "lab-2"]
-    assert read_published(federation.site("lab-2") / "models" / "newest")[0].round == 1
-
-
-def test_a_site_with_nothing_to_train_on_says_so_and_the_others_go_on(make_federation: Make) -> None:
-    federation = make_federation(3)
-    for session in (federation.site("lab-3") / "sessions").iterdir():
+def test_a_site_with_nothing_to_train_on_says_so_and_the_others_go_on(standing: Standing) -> None:
+    federation = standing(*SITES)
+    sessions = list((federation.site("lab-3") / "sessions").iterdir())
+    for session in sessions:
         session.rename(federation.folder / session.name)
-    with federation:
-        federation.up()
-        federation.join(["lab-1", "lab-2", "lab-3"])
-        (done,) = rounds_of(list(federation.run("--rounds", 1, "--quorum", 2)))
+    (done,) = rounds_of(list(federation.run("--rounds", 1, "--quorum", 2)))
+    for session in sessions:
+        (federation.folder / session.name).rename(session)
     assert done["sites"]["answered"] == ["lab-1", "lab-2"]
     reason = done["sites"]["failed"]["lab-3"]
     assert reason.startswith("NoSessionError"), reason
     assert str(federation.folder) not in reason, "paths stay at the site"
 
 
-def test_too_few_sites_fail_the_run_with_the_reason(make_federation: Make) -> None:
-    federation = make_federation(2)
-    with federation:
-        federation.up()
-        federation.join(["lab-1"])
-        with pytest.raises(FederationError, match=r"1 of the 2 sites needed were online.*lab-1"):
-            list(federation.run("--rounds", 1, "--quorum", 2, "--wait", 3))
+def test_a_killed_agent_comes_back_as_itself_and_answers_what_it_owed(standing: Standing) -> None:
+    federation = standing(*SITES)
+    before = (federation.site("lab-2") / "state" / "node-id").read_text()
+    events = []
+    for event in federation.run("--rounds", 6, "--quorum", 3, "--deadline", 120):
+        events.append(event)
+        if event["event"] == "round" and event["round"] == 2:
+            os.killpg(federation.pid("lab-2"), signal.SIGKILL)
+            federation.log("lab-2").unlink()
+            federation.join(["lab-2"])
+    after = (federation.site("lab-2") / "state" / "node-id").read_text()
+    assert [event["round"] for event in rounds_of(events)] == [1, 2, 3, 4, 5, 6]
+    assert before == after
 
 
-def test_two_agents_on_one_folder_are_refused(make_federation: Make) -> None:
-    federation = make_federation(1)
-    with federation:
-        federation.up()
-        federation.join(["lab-1"])
-        second = subprocess.run(
-            mien("agent", "join", "--site", federation.site("lab-1")),
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+def test_a_killed_superlink_and_a_renewed_certificate_leave_the_run_going_on(standing: Standing) -> None:
+    federation = standing(*SITES)
+    ports = (federation.port, federation.enrol_port, federation.releases_port)
+    before = {port: certificate_shown(port) for port in ports}
+    assert len(set(before.values())) == 1
+    events = []
+    for event in federation.run("--rounds", 8, "--quorum", 3, "--deadline", 120):
+        events.append(event)
+        if event["event"] == "round" and event["round"] == 2:
+            listing = subprocess.run(
+                ["pgrep", "-f", f"flower-superlink.*{federation.server}"], capture_output=True, text=True
+            )
+            for pid in listing.stdout.split():
+                os.kill(int(pid), signal.SIGKILL)
+        if event["event"] == "round" and event["round"] == 4:
+            run_mien("server", "init", federation.server, "--renew")
+            wait_until(
+                lambda: all(certificate_shown(port) not in (None, before[port]) for port in ports),
+                "every port shows the new certificate",
+            )
+    assert [event["round"] for event in rounds_of(events)] == list(range(1, 9))
+
+
+def test_the_same_client_app_runs_under_flowers_own_supernode(standing: Standing) -> None:
+    federation = standing(*SITES)
+    federation.join_stock(["lab-4"])
+    (done,) = rounds_of(list(federation.run("--rounds", 1, "--quorum", 4, "--wait", 120)))
+    federation.leave("lab-4")
+    assert done["sites"]["answered"] == [*SITES, "lab-4"]
+    assert done["evaluated"]["answered"] == [*SITES, "lab-4"]
+    assert read_published(federation.site("lab-4") / "models" / "newest")[0].round == 1
+
+
+def test_two_agents_on_one_folder_are_refused(standing: Standing) -> None:
+    second = subprocess.run(
+        mien("agent", "join", "--site", standing("lab-1").site("lab-1")),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert second.returncode == 1
     assert second.stderr.startswith("error: another agent is running on ")
-
-
-def test_nothing_is_left_when_the_server_is_killed(make_federation: Make) -> None:
-    federation = make_federation(1)
-    federation.up()
-    pid = federation.pid("server")
-    children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()
-    assert len(children) == 4, "SuperLink, SuperExec, enrolment and releases"
-    os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not any(group_lives(int(child)) for child in children), "the server's children end")

@@ -19,9 +19,10 @@ from mien_server.runs.queue import submit
 from mien_server.runs.record import list_runs
 from mien_server.runs.settings import checked
 
-Make = Callable[[int], Federation]
+Standing = Callable[..., Federation]
 
-SETTINGS = ("--rounds", 3, "--seed", 5, "--quorum", 2, "--rule", "fedadam")
+SITES = ("lab-1", "lab-2", "lab-3")
+SETTINGS = ("--rounds", 3, "--seed", 5, "--quorum", 3, "--rule", "fedadam")
 
 
 def server_apps(federation: Federation) -> list[int]:
@@ -31,33 +32,29 @@ def server_apps(federation: Federation) -> list[int]:
     return [int(pid) for pid in found.stdout.split()]
 
 
-def test_a_run_whose_server_app_is_killed_goes_on_to_the_same_model(make_federation: Make) -> None:
-    federation = make_federation(2)
-    with federation:
-        federation.up()
-        federation.join(["lab-1", "lab-2"])
-        whole = [event for event in federation.run(*SETTINGS) if event["event"] == "round"]
+def test_a_run_whose_server_app_is_killed_goes_on_to_the_same_model(standing: Standing) -> None:
+    federation = standing(*SITES)
+    whole = [event for event in federation.run(*SETTINGS) if event["event"] == "round"]
 
-        events = federation.run(*SETTINGS)
-        while (event := next(events))["event"] != "round" or event["round"] != 1:
-            pass
-        folder = open_folder(federation.server)
-        behind = submit(folder, checked({"rounds": 1, "quorum": 2}), dt.datetime.now(dt.UTC))
-        (victim,) = server_apps(federation)
-        os.kill(victim, signal.SIGKILL)
-        with pytest.raises(FederationError, match=r"died: its ServerApp died.*mien server run --resume"):
-            list(events)
-        first, died, next_run = list_runs(folder)
-        assert (first.state, died.state, next_run.name) == ("finished", "died", behind)
-        assert next_run.state in ("waiting", "running"), "its turn comes although the run before it died"
-        assert died.rounds_done >= 1
+    events = federation.run(*SETTINGS)
+    while (event := next(events))["event"] != "round" or event["round"] != 1:
+        pass
+    folder = open_folder(federation.server)
+    behind = submit(folder, checked({"rounds": 1, "quorum": 3}), dt.datetime.now(dt.UTC))
+    (victim,) = server_apps(federation)
+    os.kill(victim, signal.SIGKILL)
+    with pytest.raises(FederationError, match=r"died: its ServerApp died.*mien server run --resume"):
+        list(events)
+    first, died, next_run = list_runs(folder)[-3:]
+    assert (first.state, died.state, next_run.name) == ("finished", "died", behind)
+    assert next_run.state in ("waiting", "running"), "its turn comes although the run before it died"
+    assert died.rounds_done >= 1
 
-        rest = list(federation.run("--resume", died.name))
-        rounds = [event["round"] for event in rest if event["event"] == "round"]
-        assert rounds == list(range(died.rounds_done + 1, 4))
-        assert [record.state for record in list_runs(folder)] == ["finished"] * 3
-        shown = run_mien("server", "show", died.name, "--dir", federation.server)
-    assert "resumed  once" in shown
+    rest = list(federation.run("--resume", died.name))
+    rounds = [event["round"] for event in rest if event["event"] == "round"]
+    assert rounds == list(range(died.rounds_done + 1, 4))
+    assert [record.state for record in list_runs(folder)[-3:]] == ["finished"] * 3
+    assert "resumed  once" in run_mien("server", "show", died.name, "--dir", federation.server)
     expected, found = (read_published(Path(run[-1]["model"]))[1] for run in (whole, rest[:-1]))
     for name in expected:
         np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-6)
