@@ -22,8 +22,8 @@ class SiteStanding:
 
     name: str
     state: SiteState
-    """``late``: counted online, but its heartbeat is overdue. ``enrolled``: it has not joined yet, or no server
-    runs that could tell."""
+    """``late``: counted online, but its heartbeat is overdue. ``enrolled``: it has not joined yet, or no
+    server runs that could tell."""
     fingerprint: str | None
     """Of its key; None where it is only invited."""
     key_since: dt.datetime | None
