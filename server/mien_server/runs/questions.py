@@ -73,6 +73,7 @@ class Questions:
         self, kind: str, round_: int, weights: Weights, sites: Mapping[int, str], quorum: int, watch: Watch
     ) -> Replies:
         order = RoundOrder(
+            schema_name=self._settings.schema_name,
             architecture=self._settings.architecture,
             run=self._run,
             round=round_,

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -39,6 +39,8 @@ class RunSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rounds: int = Field(ge=1, le=1_000_000)
+    schema_name: Literal["au-v1"] = "au-v1"
+    """Of the features that sites train on; a site that has others says so and does not train."""
     quorum: int = Field(ge=1, le=100_000)
     """Sites that must answer for a round to count."""
     deadline_s: float = Field(default=600.0, gt=0, le=86_400)

@@ -22,6 +22,7 @@ NOW = dt.datetime(2026, 11, 24, 9, tzinfo=dt.UTC)
 
 WHOLE = """
 rounds = 20
+schema_name = "au-v1"
 quorum = 3
 deadline_s = 300
 wait_s = 60
@@ -127,6 +128,8 @@ def test_options_override_the_file(folder: ServerFolder, submitted: list[RunSett
             "rounds = 1\n[training]\nlocal_epoch = 3",
             r"training\.local_epoch: .* Did you mean local_epochs\?",
         ),
+        ('rounds = 1\nschema_name = "au-v2"', r"run\.toml: schema_name: should be 'au-v1', not 'au-v2'"),
+        ('rounds = 1\nschema = "au-v1"', r"run\.toml: schema: .* Did you mean schema_name\?"),
         ("rounds = 1\nfraction = 0.0", r"run\.toml: fraction: should be greater than 0"),
         ("rounds = 1\nfraction = 1.5", r"run\.toml: fraction: should be less than or equal to 1"),
         ("rounds = 1\nfraction = nan", r"run\.toml: fraction: "),

@@ -515,6 +515,7 @@ def test_sites_are_told_how_strongly_they_are_held(world: World, name: str, mu: 
 
     orders = [unpack(message.content, RoundOrder) for message in world.grid.pushed]
     assert {order.training.proximal_mu for order in orders} == {mu}
+    assert {order.schema_name for order in orders} == {"au-v1"}
 
 
 def test_one_hostile_site_does_not_move_a_median_run_far(world: World) -> None:
