@@ -62,6 +62,7 @@ def dashboard_app(
     names: Iterable[str] = (),
     clock: Clock = _now,
     is_ending: Callable[[], bool] = lambda: False,
+    refusals: Refusals | None = None,
 ) -> Guard:
     """The whole dashboard behind its guard.
 
@@ -69,9 +70,10 @@ def dashboard_app(
     ----------
     names : by which browsers may call it, besides ``localhost`` and every address.
     is_ending : whether this process is about to end.
+    refusals : counts wrong tokens; whoever gives it flushes it in the end.
     """
     tokens = Tokens(folder)
-    gate = Gate(tokens, Sessions(folder, tokens, clock), Refusals(folder, "login").count)
+    gate = Gate(tokens, Sessions(folder, tokens, clock), (refusals or Refusals(folder, "login")).count)
     catalogue = Catalogue(folder)
     desk = Desk(folder, history, catalogue, Moment(folder, history, catalogue), gate, clock)
     return Guard(api_app(desk, Stream(desk, is_ending)), Hosts(names))

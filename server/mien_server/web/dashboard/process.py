@@ -6,6 +6,7 @@ request does not come, or does not end, soon, or when it takes nothing of an ans
 
 import asyncio
 import logging
+import signal
 import ssl
 import sys
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from mien_server.web.dashboard.access import Access, read_access
 from mien_server.web.dashboard.app import dashboard_app
 from mien_server.web.dashboard.names import names
 from mien_server.web.door import HEADER_LIMIT_BYTES, QuickHandshakes
+from mien_server.web.refusals import Refusals
 
 MOST_CONNECTIONS: Final = 256
 REQUEST_S: Final = 15.0
@@ -81,14 +83,20 @@ class _Alarm:
             self._timer = None
 
 
-def dashboard_server(folder: ServerFolder, history: History, access: Access) -> uvicorn.Server:
+def dashboard_server(
+    folder: ServerFolder, history: History, access: Access, refusals: Refusals | None = None
+) -> uvicorn.Server:
     """The HTTP server, or HTTPS in public, to be run in a :class:`QuickHandshakes` loop."""
     secured: dict[str, Any] = {}
     if access.public:
         certificate, key = access.files(folder)
         secured["ssl_context_factory"] = lambda _config, _default: _context(certificate, key)
     config = uvicorn.Config(
-        dashboard_app(folder, history, names(folder, access), is_ending=lambda: server.should_exit),
+        dashboard_app(
+            *(folder, history, names(folder, access)),
+            is_ending=lambda: server.should_exit,
+            refusals=refusals,
+        ),
         host=access.listens_on(folder),
         port=folder.settings.dashboard_port,
         http=PatientConnection,
@@ -122,6 +130,11 @@ if __name__ == "__main__":
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # a stranger's broken handshake is no event
     opened = open_folder(Path(sys.argv[1]))
-    server = dashboard_server(opened, History(history_url(opened)), read_access(opened))
-    with asyncio.Runner(loop_factory=QuickHandshakes) as runner:
-        runner.run(server.serve())
+    wrong = Refusals(opened, "login")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again once it has closed
+    try:
+        with asyncio.Runner(loop_factory=QuickHandshakes) as runner:
+            listener = dashboard_server(opened, History(history_url(opened)), read_access(opened), wrong)
+            runner.run(listener.serve())
+    finally:
+        wrong.flush()

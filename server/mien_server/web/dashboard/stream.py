@@ -71,6 +71,7 @@ class Stream:
             if self._watching is None or self._watching.done():
                 self._board = _Board()
                 self._watching = asyncio.create_task(self._watch(self._board))
+                self._watching.add_done_callback(_say_why)
             async for piece in self._pieces(self._board, self._watching, after, is_welcome):
                 yield piece
         finally:
@@ -141,6 +142,12 @@ class Stream:
                 sent, sent_at = says, now
             board.put(news, json_of(status) if is_due and status is not None else None)
             await asyncio.sleep(LOOK_S)
+
+
+def _say_why(watching: "asyncio.Task[None]") -> None:
+    """Whoever listens is sent away when it fails, and comes back to a new one."""
+    if not watching.cancelled() and (error := watching.exception()) is not None:
+        log.error("event=stream_failed", exc_info=error)
 
 
 class _Board:

@@ -3,6 +3,7 @@
 import contextlib
 import datetime as dt
 import http.client
+import json
 import socket
 import ssl
 import subprocess
@@ -19,6 +20,7 @@ from mien_server import health
 from mien_server.certificates import issue_server_certificate, make_authority
 from mien_server.folder import LOOPBACK, ServerFolder
 from mien_server.health import check_dashboard
+from mien_server.server_events import events_file
 from mien_server.web.dashboard import process as process_module
 from mien_server.web.dashboard.access import Access, checked_access, read_access, write_access
 from mien_server.web.dashboard.names import names
@@ -263,8 +265,16 @@ def test_its_process_starts_quickly_and_lightly(folder: ServerFolder) -> None:
                     break
                 assert time.monotonic() < end
                 time.sleep(0.05)
+            for _ in range(2):
+                login = b'{"token": "wrong"}'
+                head = f"POST /api/v1/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(login)}\r\n"
+                kind = b"Content-Type: application/json\r\nConnection: close\r\n\r\n"
+                assert status_of(asked(folder.settings.dashboard_port, head.encode() + kind + login)) == 401
             process.terminate()
             _, said = process.communicate(timeout=20)
+            assert process.returncode == 0
             assert "Traceback" not in said
+            written = events_file(folder).read_text()
+            assert sum(json.loads(line)["count"] for line in written.splitlines()) == 2, "none is lost"
         finally:
             process.kill()
