@@ -7,6 +7,8 @@ from mien_server.runs.journal import Event
 
 PARTS: Final = ("wait", "train", "transfer", "aggregate", "evaluate")
 """Of a round's time."""
+WIDTH: Final = 116
+"""Of a round's line; where its time went is left out of a longer one."""
 
 
 def line_of(event: Event) -> str:
@@ -66,14 +68,16 @@ def _round(event: Event) -> str:
     sites, rounds, loss = event["sites"], event["rounds"], event["loss"]["mean"]
     count = f"{len(sites['answered'])}/{len(sites['answered']) + len(sites['failed'])}"
     ccc = " ".join(f"{target} {number(found['pooled'])}" for target, found in event["ccc"].items())
+    begin = f"round {event['round']:>{len(str(rounds))}}/{rounds}  {_seconds(event['seconds']['total'])}"
     longest = time_shares([event]).partition(",")[0]
+    rest = (
+        f"  {count} sites  loss {number(loss)}  pooled CCC {ccc}  "
+        f"up/down {_bytes(event['bytes_up'], event['bytes_down'])}"
+    )
+    line = f"{begin}, {longest}{rest}"
     missed = sites["failed"] | event["evaluated"]["failed"]
     trouble = "".join(f"\n    {site}: {reason}" for site, reason in missed.items())
-    return (
-        f"round {event['round']:>{len(str(rounds))}}/{rounds}  {_seconds(event['seconds']['total'])}"
-        f"{f', {longest}' if longest else ''}  {count} sites  loss {number(loss)}  pooled CCC {ccc}  "
-        f"up/down {_bytes(event['bytes_up'], event['bytes_down'])}{trouble}"
-    )
+    return (line if longest and len(line) <= WIDTH else f"{begin}{rest}") + trouble
 
 
 def _seconds(value: float) -> str:
