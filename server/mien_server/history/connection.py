@@ -7,7 +7,7 @@ engines. A password leaves in no message and no log.
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -86,8 +86,10 @@ def writer_engine(url: URL) -> Engine:
     """
     if url.get_backend_name() == SQLITE:
         path = Path(url.database or "")
-        with storage_errors(path):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE))
+        # One that is there is opened by SQLite alone: to close it would drop all of this process's
+        # locks on it, and somebody else would take the file for unused and remove its journal.
+        with storage_errors(path), suppress(FileExistsError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE))
         return _sqlite_engine(path, "BEGIN IMMEDIATE")
     return _postgresql_engine(url)
 

@@ -35,7 +35,7 @@ PAUSES_S: Final = (0.5, 1.0, 2.0, 5.0)
 """Before a database that was away is tried again; the last one repeats."""
 GOODBYE_S: Final = 1.0
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("mien_server.history.recorder")  # it is run as __main__
 
 
 class Keeper:

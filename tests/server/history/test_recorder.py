@@ -100,6 +100,22 @@ def test_killed_at_any_moment_every_event_is_there_once(
         journal.close()
 
 
+def test_readers_in_other_processes_see_what_is_new(folder: ServerFolder, url: URL, history: History) -> None:
+    """They come and go, and the recorder's several connections hold their locks meanwhile."""
+    journal = begin_run(folder, RUN, 100, NOW)
+    process = subprocess.Popen([sys.executable, "-m", "mien_server.history.recorder", str(folder.path)])
+    try:
+        wait_for(lambda: has_runs(history))
+        for round_ in range(1, 6):
+            write_rounds(folder, journal, round_, round_)
+            wait_for(lambda last=round_: len(history.rounds(RUN)) == last)  # type: ignore[misc]
+    finally:
+        process.kill()
+        process.wait()
+    check_whole(folder, history)
+    journal.close()
+
+
 def test_sigterm_ends_the_process_with_everything_taken_up(
     folder: ServerFolder, url: URL, history: History
 ) -> None:
