@@ -66,6 +66,7 @@ def _say_ready(folder: "ServerFolder", access: "Access") -> None:
         return
     print(f"dashboard: {access.url(folder)}")
     if access.public and access.certificate is None:
+        print(f"  on this machine also: https://localhost:{folder.settings.dashboard_port}")
         print(f"  browsers trust it once they trust {folder.ca_certificate}; or give --dashboard-cert")
     again = f"mien server token --dir {folder.path}"
     try:

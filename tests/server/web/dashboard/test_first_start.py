@@ -35,7 +35,8 @@ def test_in_public_it_says_what_browsers_have_to_trust(
 ) -> None:
     own = said(folder, capsys, Access(public=True))
     assert own[1].startswith("dashboard: https://")
-    assert str(folder.ca_certificate) in own[2]
+    assert f"https://localhost:{folder.settings.dashboard_port}" in own[2]
+    assert str(folder.ca_certificate) in own[3]
     theirs = said(folder, capsys, Access(public=True, certificate=tmp_path / "c", key=tmp_path / "k"))
     assert str(folder.ca_certificate) not in "".join(theirs)
 
