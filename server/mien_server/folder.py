@@ -5,7 +5,7 @@ Enters: the operator's choices, once, at ``mien server init``. Leaves: checked s
     DIR/server.toml   settings, for the operator to read and edit
     DIR/tls/          certificate authority and server certificate (private keys readable by the owner only)
     DIR/sites.json    enrolled and revoked sites, open invitations
-    DIR/state/        Flower's database and home, locks, process ids, the queue of runs
+    DIR/state/        Flower's database and home, locks, process ids, the queue of runs, the server's journal
     DIR/logs/         one log per process
     DIR/runs/RUN/     settings and events of a run, and what its rule must remember to go on
     DIR/models/       published models; ``latest`` points to the newest
