@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mien_server.history.kinds import KINDS
 from mien_server.web.dashboard.page import PAGE
 
 VENDOR = PAGE / "vendor" / "uplot"
@@ -45,3 +46,10 @@ def test_no_other_host_no_markup_from_data(path: Path) -> None:
     taboo = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|\.srcdoc|DOMParser"
     assert re.findall(taboo, text) == []
     assert re.findall(r"<style|<script(?![^>]* src=)|\sstyle=|\son[a-z]+=", text) == []
+
+
+def test_every_kind_of_event_can_be_filtered_for() -> None:
+    text = (PAGE / "log" / "kinds.js").read_text()
+    groups = text[text.index("GROUPS") : text.index("];")]
+    in_groups = re.findall(r'"([a-z_]+)"', groups)
+    assert sorted(in_groups) == sorted(KINDS)

@@ -5,15 +5,15 @@ export const GROUPS = [
   ["Sites come and go", ["joined", "late", "left"]],
   ["Rounds", ["waiting", "round", "round_failed", "dropped"]],
   ["Runs", ["queued", "started", "resumed", "finished", "stopped", "failed", "died"]],
-  ["Models", ["promoted", "rolled_back"]],
+  ["Models", ["promoted", "rolled_back", "release_key_rotated"]],
   ["Enrolment", ["invited", "enrolled", "revoked", "key_rotated", "refused"]],
-  ["The server", ["server_started", "server_stopped"]],
+  ["The server", ["server_started", "server_stopped", "unreadable"]],
 ];
 
 const TONES = {
   good: ["joined", "finished", "promoted", "enrolled", "round"],
   watch: ["late", "left", "waiting", "stopped", "rolled_back", "revoked"],
-  bad: ["round_failed", "dropped", "failed", "died", "refused"],
+  bad: ["round_failed", "dropped", "failed", "died", "refused", "unreadable"],
 };
 
 /** good, watch, bad, or plain. */
