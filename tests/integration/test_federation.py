@@ -18,6 +18,8 @@ from mien_common.errors import FederationError
 from mien_common.published import read_published
 from mien_lab.federation import Federation
 from mien_lab.mien_command import mien, run_mien
+from mien_server.folder import open_folder
+from mien_server.runs.record import list_runs
 
 Standing = Callable[..., Federation]
 
@@ -98,8 +100,12 @@ def test_a_killed_site_does_not_block_the_run_and_is_missed_where_all_are_needed
     assert [event["round"] for event in done] == list(range(1, 13))
     assert done[-1]["sites"]["answered"] == ["lab-1", "lab-2"]
     assert max(event["seconds"]["total"] for event in done) < 50, "a dead site is let go before the deadline"
-    with pytest.raises(FederationError, match=r"2 of the 3 sites needed were online.*lab-1, lab-2"):
+    with pytest.raises(FederationError, match=r"2 of the 3 sites needed were online.*lab-1, lab-2") as told:
         list(federation.run("--rounds", 1, "--quorum", 3, "--wait", 3))
+    assert "Traceback" not in str(told.value)
+    (record,) = list_runs(open_folder(federation.server))[-1:]
+    lines = (federation.server / "runs" / record.name / "rounds.jsonl").read_text().splitlines()
+    assert [json.loads(line)["event"] for line in lines] == ["started", "waiting", "failed"]
 
 
 def test_a_site_with_nothing_to_train_on_says_so_and_the_others_go_on(standing: Standing) -> None:
