@@ -114,5 +114,6 @@ def screenshot(page: Page, name: str, whole: bool = True) -> Path:
     path = folder / f"{name}.png"
     with Image.open(io.BytesIO(page.screenshot(full_page=whole))) as taken:
         # A page has few colours: a palette of them is a third of the size, and looks the same.
-        taken.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+        palette = Image.Quantize.MAXCOVERAGE  # also of what is drawn small
+        taken.convert("RGB").quantize(256, palette, dither=Image.Dither.NONE).save(path, optimize=True)
     return path

@@ -177,7 +177,7 @@ def test_the_log_is_searched_at_the_server(served: Served, browser: Browser) -> 
         page.get_by_label("Site", exact=True).select_option("lab-1")
         expect(page.locator("#log-list .empty")).to_have_text("Nothing like that.")
         page.get_by_label("Site", exact=True).select_option("")
-        page.get_by_label("Kind of event").select_option("promoted,rolled_back")
+        page.get_by_label("Kind of event").select_option(label="Models: all")
         page.get_by_label("Text in the log").fill("1.1")
         expect(lines).to_have_count(1)
         expect(lines).to_contain_text("1.1.0")
