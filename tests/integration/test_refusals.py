@@ -70,7 +70,7 @@ def test_a_server_of_another_authority(standing: Standing, tmp_path: Path) -> No
 
 def test_a_server_under_another_name(standing: Standing) -> None:
     federation = standing()
-    site = new_site(federation, "lab-9", f"127.0.0.2:{federation.port}")
+    site = new_site(federation, "lab-7", f"127.0.0.2:{federation.port}")
     with passed_on("127.0.0.2", federation.port):
         said = refused("agent", "join", "--site", site)
     assert "is for another host than 127.0.0.2" in said
