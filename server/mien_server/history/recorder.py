@@ -26,6 +26,7 @@ from mien_server.history.poller import Poller
 from mien_server.history.presence import Node, Presence
 from mien_server.history.releases_intake import ReleasesIntake
 from mien_server.history.revisions import prepare
+from mien_server.history.sole import sole_recorder
 from mien_server.logs import log_to_stderr
 from mien_server.membership.roll import Roll, read_roll
 
@@ -115,14 +116,15 @@ class Recorder:
     def _record(self, poller: Poller) -> None:
         url = history_url(self._folder)
         engine = writer_engine(url)
-        following = [Following(url, self._folder, wanted) for wanted in wanted_followers(self._folder)]
+        following: list[Following] = []
         try:
             prepare(engine, url, self._folder, _now())
-            with database_errors(url):
+            with database_errors(url), sole_recorder(engine, url):
                 keeper = Keeper(engine, self._folder, _now())
                 log.info("event=history_kept database=%s", in_words(url))
-                for each in following:
-                    each.start()
+                for wanted in wanted_followers(self._folder):
+                    following.append(Following(url, self._folder, wanted))
+                    following[-1].start()
                 self._look_until_ended(keeper, poller, url)
         finally:
             for each in following:

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,14 @@ from sqlalchemy import URL
 
 from mien_common.errors import StorageError
 from mien_server.folder import DATABASE_VARIABLE, ServerFolder
-from mien_server.history import connection
+from mien_server.history import connection, recorder
 from mien_server.history.connection import history_url
 from mien_server.history.reader import History
 from mien_server.runs.journal import Journal
 from mien_server.server_events import record_event
 
 from .made_history import add_round, begin_run, event
-from .postgres import Cluster
+from .postgres import PASSWORD, Cluster
 from .recording import check_whole, has_runs, is_whole, recording, wait_for
 
 RUN = "2026-11-23-001"
@@ -162,6 +163,34 @@ def test_a_postgresql_that_is_restarted_is_caught_up_with(
     journal.close()
 
 
+def test_a_postgresql_that_comes_later_is_waited_for(
+    folder: ServerFolder,
+    postgres: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv(DATABASE_VARIABLE, postgres.new_database())
+    tries: list[None] = []
+    prepare = recorder.prepare
+    monkeypatch.setattr(recorder, "PAUSES_S", (0.01,))
+    monkeypatch.setattr(recorder, "prepare", lambda *given: tries.append(None) or prepare(*given))  # type: ignore[func-returns-value]
+    journal = begin_run(folder, RUN, 100, NOW)
+    write_rounds(folder, journal, 1, 3)
+    history = History(history_url(folder))
+    postgres.stop()
+    try:
+        with recording(folder):
+            wait_for(lambda: len(tries) > 3)
+            postgres.start()
+            wait_for(lambda: is_whole(folder, history))
+    finally:
+        if postgres.process is None:
+            postgres.start()
+    check_whole(folder, history)
+    history.close()
+    journal.close()
+
+
 def _waits(caplog: pytest.LogCaptureFixture) -> int:
     return caplog.text.count("event=history_waits")
 
@@ -230,9 +259,30 @@ def test_a_database_that_was_moved_away_is_made_anew_from_the_journals(folder: S
     journal.close()
 
 
-def test_two_recorders_on_one_database_count_nothing_twice(
-    folder: ServerFolder, url: URL, history: History
+def test_of_two_recorders_one_waits_and_takes_over(
+    folder: ServerFolder, url: URL, history: History, caplog: pytest.LogCaptureFixture
 ) -> None:
+    journal = begin_run(folder, RUN, 10_000, NOW)
+    with recording(folder):
+        with recording(folder) as other:
+            for round_ in range(1, 20):
+                write_rounds(folder, journal, round_, round_)
+            wait_for(lambda: is_whole(folder, history))
+            wait_for(lambda: "another recorder writes into" in caplog.text)
+            assert _waits(caplog) == 1
+            other.stop()
+        write_rounds(folder, journal, 20, 21)
+        wait_for(lambda: is_whole(folder, history))
+    check_whole(folder, history)
+    assert PASSWORD not in caplog.text
+    journal.close()
+
+
+def test_what_two_take_up_at_once_is_counted_once(
+    folder: ServerFolder, url: URL, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the lock fails, the positions do not."""
+    monkeypatch.setattr("mien_server.history.recorder.sole_recorder", lambda *_: nullcontext())
     journal = begin_run(folder, RUN, 10_000, NOW)
     with recording(folder, 0.001), recording(folder, 0.001):
         for round_ in range(1, 60):
