@@ -215,7 +215,7 @@ def _server(folder: ServerFolder, history: Past, up: bool, now: dt.datetime) -> 
         since=since,
         certificate_ends=end,
         database=history.database,
-        behind_s=None if seen is None else round(max((now - seen).total_seconds(), 0.0), 1),
+        behind_s=None if seen is None or not up else round(max((now - seen).total_seconds(), 0.0), 1),
     )
 
 

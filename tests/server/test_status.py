@@ -38,6 +38,7 @@ def test_a_server_that_is_down_has_nobody_online_and_nothing_going_on(folder: Se
     history.close()
     assert not status.server.up
     assert status.server.since is None
+    assert status.server.behind_s is None
     assert status.now is None
     assert status.run is not None
     assert (status.run.run, status.run.state, status.run.reason) == (RUNNING, "died", GONE)

@@ -20,6 +20,7 @@ from mien_server.folder import DATABASE_VARIABLE, ServerFolder
 from mien_server.history import connection, recorder
 from mien_server.history.connection import history_url
 from mien_server.history.reader import History
+from mien_server.history.revisions import prepare
 from mien_server.runs.journal import Journal
 from mien_server.server_events import record_event
 
@@ -171,7 +172,6 @@ def test_a_postgresql_that_comes_later_is_waited_for(
 ) -> None:
     monkeypatch.setenv(DATABASE_VARIABLE, postgres.new_database())
     tries: list[None] = []
-    prepare = recorder.prepare
     monkeypatch.setattr(recorder, "PAUSES_S", (0.01,))
     monkeypatch.setattr(recorder, "prepare", lambda *given: tries.append(None) or prepare(*given))  # type: ignore[func-returns-value]
     journal = begin_run(folder, RUN, 100, NOW)
