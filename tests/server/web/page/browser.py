@@ -113,7 +113,5 @@ def screenshot(page: Page, name: str, whole: bool = True) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.png"
     with Image.open(io.BytesIO(page.screenshot(full_page=whole))) as taken:
-        # A page has few colours: a palette of them is a third of the size, and looks the same.
-        palette = Image.Quantize.MAXCOVERAGE  # also of what is drawn small
-        taken.convert("RGB").quantize(256, palette, dither=Image.Dither.NONE).save(path, optimize=True)
+        taken.convert("RGB").save(path, optimize=True)  # these go into the documentation, too
     return path
