@@ -5,7 +5,7 @@ that is away says nothing, so every site stays as it was; when it is back, sites
 """
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -19,8 +19,8 @@ from mien_server.membership.enrolment import public_key_pem
 from mien_server.membership.roll import Roll
 
 GRACE: Final = dt.timedelta(seconds=60)
-"""How long sites may take to come back to a SuperLink, or a server, that was away; agents wait 30 s at most
-between two tries."""
+"""How long sites may take to come back to a SuperLink, or a server, that was away: a call may last 30 s, and
+an agent waits 10 s before the next."""
 GIVEN_UP: Final = dt.timedelta(seconds=60)
 """After so long a silence, at most, a site counts as offline: Flower's own SuperNode; ours after a third."""
 SOURCE: Final = "presence"
@@ -66,7 +66,6 @@ class Presence:
 
     def __init__(self, engine: Engine, now: dt.datetime) -> None:
         self._engine = engine
-        self._grace_ends: dt.datetime | None = now + GRACE
         with engine.begin() as connection:
             seen = connection.execute(select(ServerRow.seen)).scalar() or now
             if now - seen > GRACE:  # a server that was down for long: its log says so, and who comes joins
@@ -77,6 +76,10 @@ class Presence:
                 row.name: Standing(row.presence, row.last_seen, row.fingerprint)
                 for row in connection.execute(select(*columns))
             }
+        self._returning: set[str] = set()
+        """Who was there when the SuperLink went away, and was not heard of since."""
+        self._since = now
+        self._await_returns(now)
 
     def take(self, roll: Roll, nodes: Sequence[Node] | None, now: dt.datetime) -> None:
         """Keep how all sites stand now.
@@ -86,14 +89,24 @@ class Presence:
         nodes : None while the SuperLink does not answer.
         """
         if nodes is None:
-            self._grace_ends = now + GRACE
-        in_grace = self._grace_ends is not None and now < self._grace_ends
-        found = standings(roll, nodes, self._known, in_grace, now)
+            self._await_returns(now)
+        elif now >= self._since + GRACE:
+            self._returning.clear()
+        found = standings(roll, nodes, self._known, self._returning, now)
         with self._engine.begin() as connection:
             for name in sorted(found.keys() | self._known.keys()):
                 self._write(connection, name, self._known.get(name), found.get(name), now)
             connection.execute(update(ServerRow).values(seen=now))
         self._known = found
+        self._returning -= {
+            name
+            for name, site in found.items()
+            if site.last_seen is not None and site.last_seen > self._since
+        }
+
+    def _await_returns(self, now: dt.datetime) -> None:
+        self._returning = {name for name, site in self._known.items() if site.presence in THERE}
+        self._since = now
 
     def _write(
         self,
@@ -128,7 +141,7 @@ def standings(
     roll: Roll,
     nodes: Sequence[Node] | None,
     known: Mapping[str, Standing],
-    in_grace: bool,
+    returning: Collection[str],
     now: dt.datetime,
 ) -> dict[str, Standing]:
     """How every site stands.
@@ -136,7 +149,7 @@ def standings(
     Parameters
     ----------
     nodes : None while the SuperLink does not answer; then sites stay as they are ``known``.
-    in_grace : who was there and is not yet back still counts as there.
+    returning : who may still be on the way back, and counts as there until then.
     """
     found: dict[str, Standing] = {}
     for name, was in known.items():  # in the history and not in the roll: sites.json was replaced
@@ -153,7 +166,7 @@ def standings(
                 found[site.name] = Standing("revoked", was_there.last_seen, site.fingerprint)
             continue
         node = by_key.get(public_key_pem(site))
-        found[site.name] = _standing(was_there, node, site.fingerprint, in_grace)
+        found[site.name] = _standing(was_there, node, site.fingerprint, site.name in returning)
     return found
 
 
@@ -169,9 +182,9 @@ def kinds_of_change(before: SitePresence, after: SitePresence) -> list[str]:
     return kinds
 
 
-def _standing(was: Standing, node: Node | None, fingerprint: str, in_grace: bool) -> Standing:
+def _standing(was: Standing, node: Node | None, fingerprint: str, returns: bool) -> Standing:
     stays: SitePresence = "never seen" if was.presence in ("invited", "revoked") else was.presence
-    if node is None or (in_grace and was.presence in THERE and not node.online):
+    if node is None or (returns and was.presence in THERE and not node.online):
         return Standing(stays, was.last_seen, fingerprint)
     if node.online:
         return Standing("late" if node.late else "online", node.last_seen, fingerprint)

@@ -108,6 +108,15 @@ def test_a_superlink_that_is_started_again_makes_nobody_leave(presence: Presence
     assert told(history)[2:] == [("left", "lab-2")]
 
 
+def test_one_that_dies_soon_after_it_came_back_has_left(presence: Presence, history: History) -> None:
+    presence.take(ROLL, [node(A, NOW), node(B, NOW)], NOW)
+    presence.take(ROLL, None, after(2))
+    presence.take(ROLL, [node(A, after(3)), node(B, NOW)], after(4))
+    for seconds in (25, 27):
+        presence.take(ROLL, [node(A, after(3), online=False), node(B, NOW, online=False)], after(seconds))
+    assert told(history)[2:] == [("left", "lab-1")], "of lab-2 nothing was heard yet"
+
+
 def test_a_recorder_that_is_started_again_makes_nobody_join_or_leave(
     presence: Presence, engine: Engine, history: History
 ) -> None:
