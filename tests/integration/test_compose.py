@@ -221,7 +221,7 @@ def test_a_killed_client_does_not_stop_the_run(federation: Federation) -> None:
     victim.kill()
     rounds = federation.finish_run(started)
     assert len(rounds) == ROUNDS
-    assert " sites 2/" in rounds[-1]
+    assert re.search(r" 2/\d sites ", rounds[-1]), rounds[-1]
 
     came_back = time.time()
     victim.start()
@@ -237,7 +237,7 @@ def test_a_client_that_loses_its_network_does_not_stop_the_run(federation: Feder
     network.disconnect(victim)
     rounds = federation.finish_run(started)
     assert len(rounds) == ROUNDS
-    assert " sites 2/" in rounds[-1]
+    assert re.search(r" 2/\d sites ", rounds[-1]), rounds[-1]
     assert len(federation.models()) == before + ROUNDS
 
 
