@@ -16,12 +16,13 @@ from typing import Final, Literal
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 DESK: Final = (1280, 800)
 PHONE: Final = (390, 844)
-PATIENCE_MS: Final = 10_000
+PATIENCE_MS: Final = 30_000
+"""Long: the machine does other things too, and only a failure waits so long."""
 
 Theme = Literal["light", "dark"]
 
@@ -44,6 +45,7 @@ def chromium() -> str:
 @contextmanager
 def launched() -> Iterator[Browser]:
     """A browser without a window. Its sandbox is left on, but for root, whom Chromium refuses it."""
+    expect.set_options(timeout=PATIENCE_MS)
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=arguments)
