@@ -174,6 +174,7 @@ def test_shortcuts_can_be_switched_off(served: Served, browser: Browser) -> None
         page.get_by_role("button", name="Keyboard shortcuts").click()
         page.get_by_label("Single keys are on").uncheck()
         page.keyboard.press("Escape")
+        expect(page.locator("dialog")).to_have_count(0)
         page.keyboard.press("n")
         page.keyboard.press("?")
         assert page.locator("dialog").count() == 0
