@@ -10,6 +10,7 @@ from .browser import DESK, PHONE, Theme, screenshot, visited
 from .conftest import Served
 
 CHECKS = Path(__file__).with_name("checks.js").read_text()
+COLOURS_IN_COLUMN = Path(__file__).with_name("drawn.js").read_text()
 NUMBERS = Path(__file__).with_name("numbers.js").read_text()
 VISIBLE_FOCUS = """(() => {
   const { activeElement: focused } = document;
@@ -74,6 +75,33 @@ def test_an_older_run_is_looked_at_and_as_a_table(served: Served, browser: Brows
         expect(rows).to_have_count(12)
         expect(rows.first).to_have_text("12" + "0.417" + "0.317 lab-3" + "±0.040")
         assert page.locator("#run .figure.round .big").inner_text() == "4 of 20"  # the run that goes on stays
+
+
+def test_what_is_not_known_is_a_gap_and_privacy_is_shown_where_it_is_spent(
+    served: Served, browser: Browser
+) -> None:
+    with visited(browser, served.base, served.operator) as found:
+        page = found.page
+        expect(page.locator("[data-chart=epsilon]")).to_be_hidden()
+        path = "api/v1/runs/2026-11-22-001/rounds?after=0"
+        rounds = page.evaluate(f"fetch('{path}').then((answer) => answer.json())")
+        for round_ in rounds:
+            round_["epsilon"] = round_["round"] / 4
+        rounds[3]["valence"] = dict.fromkeys(rounds[3]["valence"])
+        rounds[3]["loss"] = dict.fromkeys(rounds[3]["loss"])
+        page.route(f"**/{path}", lambda route: route.fulfill(json=rounds))
+        page.get_by_role("combobox", name="Run that is shown").select_option("2026-11-22-001")
+        expect(page.locator("[data-chart=epsilon] [role=slider]")).to_have_attribute(
+            "aria-valuetext", "round 12: ε up to this round 3.00"
+        )
+        chart = page.locator("[data-chart=valence] [role=slider]")
+        chart.focus()
+        for key in ("Home", "ArrowRight", "ArrowRight", "ArrowRight"):
+            page.keyboard.press(key)
+        expect(chart).to_have_attribute("aria-valuetext", "round 4: pooled –; worst site –; spread –")
+        # The line itself: nothing of its colour is drawn where the fourth round stands.
+        drawn = f"({COLOURS_IN_COLUMN})('valence', 12)"
+        assert page.evaluate(drawn) == [n != 4 for n in range(1, 13)]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
