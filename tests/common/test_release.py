@@ -160,6 +160,18 @@ class TestIndex:
         with pytest.raises(TrustError, match="not by the key"):
             verified_index(json.dumps(content).encode(), KEY.public_key())
 
+    def test_no_bit_of_it_can_be_changed_to_any_effect(self) -> None:
+        """Refused, or without meaning: white space, and the bits that Base64 leaves over."""
+        content, whole, refused = signed_index(index(), KEY), index(), 0
+        for place in range(len(content)):
+            for bit in range(8):
+                changed = content[:place] + bytes([content[place] ^ (1 << bit)]) + content[place + 1 :]
+                try:
+                    assert verified_index(changed, KEY.public_key()) == whole
+                except TrustError:
+                    refused += 1
+        assert refused > 0.95 * 8 * len(content)
+
     def test_a_signature_of_sums_is_none_of_an_index(self) -> None:
         """Whoever can have one thing signed gains nothing for the other."""
         document = index().model_dump(mode="json")
