@@ -97,7 +97,7 @@ class Crew:
     def stop(self) -> None:
         """End every worker at once; they keep nothing on disk that could suffer."""
         for worker in self._workers.values():
-            end_group(worker.process.pid)
+            end_group(worker.process.pid, leader=worker.process)
             worker.process.wait()
             worker.listener.join()
             worker.connection.close()
