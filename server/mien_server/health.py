@@ -6,6 +6,7 @@ Nothing heavy is loaded: a container asks every few seconds.
 import http.client
 import socket
 import ssl
+from pathlib import Path
 
 from mien_common.enrolment_messages import HEALTH_PATH
 from mien_common.errors import FederationError, TrustError
@@ -70,15 +71,15 @@ def check_door(folder: ServerFolder, timeout_s: float = 5.0) -> None:
     TrustError
         Something answers there, but not with this folder's certificate.
     """
-    _check_listener(folder, "enrolment", folder.settings.enrol_port, HEALTH_PATH, "door.log", timeout_s)
+    port = folder.settings.enrol_port
+    _check_listener(folder, "enrolment", port, HEALTH_PATH, "door.log", folder.ca_certificate, timeout_s)
 
 
 def check_releases(folder: ServerFolder, timeout_s: float = 5.0) -> None:
     """The same of the listener that hands out releases."""
+    what, port = "listener for releases", folder.settings.releases_port
     _check_listener(
-        folder,
-        *("listener for releases", folder.settings.releases_port, f"/releases/{KEY_FILE}", "releases.log"),
-        timeout_s,
+        folder, what, port, f"/releases/{KEY_FILE}", "releases.log", folder.ca_certificate, timeout_s
     )
 
 
@@ -87,54 +88,29 @@ def check_dashboard(folder: ServerFolder, timeout_s: float = 5.0) -> None:
 
     Whoever asks knows no more of how it was started than what the server that runs has written.
     """
-    if not folder.settings.dashboard_port:
-        return
-    access = read_access(folder)
-    try:
-        connection = _to_dashboard(folder, access, timeout_s)
-        try:
-            connection.request("GET", "/api/v1/health")
-            status = connection.getresponse().status
-        finally:
-            connection.close()
-    except ssl.SSLCertVerificationError as error:
-        raise TrustError(
-            f"what answers at port {folder.settings.dashboard_port} is not the dashboard of {folder.path}: "
-            f"{error.verify_message}"
-        ) from error
-    except (OSError, http.client.HTTPException) as error:
-        raise FederationError(
-            f"the dashboard of {folder.path} does not answer at port {folder.settings.dashboard_port}: "
-            f"{error}; see {folder.logs / 'dashboard.log'}"
-        ) from error
-    if status != http.HTTPStatus.OK:
-        raise FederationError(
-            f"the dashboard at port {folder.settings.dashboard_port} answers {status}; see "
-            f"{folder.logs / 'dashboard.log'}"
-        )
-
-
-def _to_dashboard(folder: ServerFolder, access: Access, timeout_s: float) -> http.client.HTTPConnection:
-    port = folder.settings.dashboard_port
-    if not access.public:
-        return http.client.HTTPConnection(LOOPBACK, port, timeout=timeout_s)
-    own = access.certificate is None
-    trust = ssl.create_default_context(cafile=str(folder.ca_certificate if own else access.certificate))
-    trust.check_hostname = False
-    trust.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the very certificate, whoever signed it
-    return http.client.HTTPSConnection(local_address(folder), port, timeout=timeout_s, context=trust)
+    what, port = "dashboard", folder.settings.dashboard_port
+    access = read_access(folder) if port else Access()
+    certificate = None
+    if access.public:
+        certificate = access.certificate or folder.ca_certificate
+    _check_listener(folder, what, port, "/api/v1/health", "dashboard.log", certificate, timeout_s)
 
 
 def _check_listener(
-    folder: ServerFolder, what: str, port: int, path: str, log_name: str, timeout_s: float
+    folder: ServerFolder,
+    what: str,
+    port: int,
+    path: str,
+    log_name: str,
+    certificate: Path | None,
+    timeout_s: float,
 ) -> None:
+    """``certificate``: an authority, or the very one that is shown; None where it is plain, on loopback."""
     if not port:
         return
     log = folder.logs / log_name
     try:
-        trust = ssl.create_default_context(cafile=str(folder.ca_certificate))
-        trust.check_hostname = False  # it listens on one address of many; the chain says that it is ours
-        listener = http.client.HTTPSConnection(local_address(folder), port, timeout=timeout_s, context=trust)
+        listener = _connection(folder, port, certificate, timeout_s)
         try:
             listener.request("GET", path)
             status = listener.getresponse().status
@@ -150,6 +126,17 @@ def _check_listener(
         ) from error
     if status != http.HTTPStatus.OK:
         raise FederationError(f"the {what} at port {port} answers {status}; see {log}")
+
+
+def _connection(
+    folder: ServerFolder, port: int, certificate: Path | None, timeout_s: float
+) -> http.client.HTTPConnection:
+    if certificate is None:
+        return http.client.HTTPConnection(LOOPBACK, port, timeout=timeout_s)
+    trust = ssl.create_default_context(cafile=str(certificate))
+    trust.check_hostname = False  # it listens on one address of many; the chain says that it is ours
+    trust.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a certificate of one's own, whoever signed it
+    return http.client.HTTPSConnection(local_address(folder), port, timeout=timeout_s, context=trust)
 
 
 def local_address(folder: ServerFolder) -> str:

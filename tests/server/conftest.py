@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> ServerFolder:
     return server_folder(tmp_path / "server")
 
 
-def server_folder(path: Path) -> ServerFolder:
+def server_folder(path: Path, certificate_days: int = 30) -> ServerFolder:
     """The same at ``path``, for tests that share one."""
     with ExitStack() as held:
         probes = [held.enter_context(socket.socket()) for _ in range(5)]
@@ -35,7 +35,7 @@ def server_folder(path: Path) -> ServerFolder:
     made = create_folder(path, settings)
     now = dt.datetime.now(dt.UTC)
     make_authority(made.tls, now)
-    issue_server_certificate(made.tls, [], [], 30, now)
+    issue_server_certificate(made.tls, [], [], certificate_days, now)
     save_settings(made)
     return made
 

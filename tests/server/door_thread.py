@@ -1,17 +1,16 @@
 """The real enrolment door, with TLS, in a thread of the tests: only the SuperLink behind it is made up."""
 
-import asyncio
 import datetime as dt
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from mien_common.errors import FederationError
 from mien_server.folder import ServerFolder
-from mien_server.web.door import QuickHandshakes, door_server
+from mien_server.web.door import door_server
 from mien_server.web.enrolment_app import EnrolmentDoor
 from mien_server.web.rate_limit import WrongTries
+
+from .listener_thread import running
 
 
 def now() -> dt.datetime:
@@ -44,22 +43,8 @@ def open_door(
     """The door of ``folder``, on its enrol_port, until the block ends."""
     register = (superlink or SuperLink()).register
     door = EnrolmentDoor(folder, register, clock, tries)
-    server = door_server(folder, door)
-
-    def serve() -> None:
-        with asyncio.Runner(loop_factory=QuickHandshakes) as runner:
-            runner.run(server.serve())
-
-    thread = threading.Thread(target=serve)
-    thread.start()
     try:
-        end = time.monotonic() + 20
-        while not server.started:
-            assert thread.is_alive(), "the door did not open"
-            assert time.monotonic() < end
-            time.sleep(0.01)
-        yield
+        with running(door_server(folder, door)):
+            yield
     finally:
-        server.should_exit = True
-        thread.join(timeout=20)
         door.refusals.flush()

@@ -11,6 +11,7 @@ def serve(folder: Dir = Path()) -> None:
     `mien server up` does this itself. Alone it is for a machine that only hands out models.
     """
     import datetime as dt
+    import logging
 
     from mien_common.errors import SettingsError
     from mien_server.certificates import check_certificates
@@ -18,7 +19,8 @@ def serve(folder: Dir = Path()) -> None:
     from mien_server.logs import log_to_stderr
     from mien_server.ports import check_port
     from mien_server.publishing.release_key import release_key
-    from mien_server.web.listener import serve_releases
+    from mien_server.web.listener import run
+    from mien_server.web.releases import releases_server
 
     opened = open_folder(folder)
     settings = opened.settings
@@ -28,4 +30,6 @@ def serve(folder: Dir = Path()) -> None:
     check_port(opened, "releases_port", settings.listen, settings.releases_port)
     release_key(opened.tls)  # sites ask for its public half
     log_to_stderr()
-    serve_releases(opened)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # a stranger's broken handshake is no event
+    logging.getLogger(__name__).info("event=releases_served port=%d", settings.releases_port)
+    run(releases_server(opened))

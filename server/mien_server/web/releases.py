@@ -4,7 +4,7 @@ Enters: GET and HEAD. Leaves: ``index.json``, ``release.pub`` and, if it was eve
 keys, which are asked for anew after a minute, and ``<version>/<file>``, which never change and may be kept
 for ever. Nothing is read but the files of releases, and nothing heavy is loaded: no PyTorch, no ONNX.
 
-    app = Starlette(routes=[Mount("/releases", app=releases_app(folder))])
+    run(releases_server(folder))
 """
 
 import hashlib
@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from mien_common.errors import InputError, TrustError
 from mien_common.files import read_bounded
@@ -35,6 +36,9 @@ from mien_common.release import (
 from mien_common.release_keys import KEYS_FILE, KEYS_LIMIT_BYTES
 from mien_common.release_version import parse_version
 from mien_server.folder import ServerFolder
+from mien_server.web.listener import Certificate, Manners, PatientConnection, listener
+
+MANNERS: Final = Manners(most_connections=128, idle_s=10, goodbye_s=1)
 
 FOR_EVER: Final = "public, max-age=31536000, immutable"
 FOR_A_MINUTE: Final = "public, max-age=60"
@@ -48,6 +52,17 @@ _TYPES: Final[Mapping[str, str]] = {
     SUMS_FILE: "text/plain; charset=utf-8",
 }
 _SMALL: Final = {SUMS_FILE: SUMS_LIMIT_BYTES, SIGNATURE_FILE: SIGNATURE_BYTES}
+
+
+def releases_server(folder: ServerFolder) -> uvicorn.Server:
+    """The HTTPS server, on ``releases_port`` of the address that agents connect to."""
+    settings = folder.settings
+    app = Starlette(routes=[Mount("/releases", app=releases_app(folder))])
+    app.router.redirect_slashes = False
+    return listener(
+        *(app, settings.listen, settings.releases_port, MANNERS, PatientConnection),
+        Certificate(folder.tls / "server.crt", folder.tls / "server.key"),
+    )
 
 
 def releases_app(folder: ServerFolder) -> Starlette:

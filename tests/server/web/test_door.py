@@ -23,8 +23,9 @@ from mien_server.membership.invites import invite
 from mien_server.server_events import events_file
 from mien_server.web import door as door_module
 from mien_server.web import enrolment_app
-from mien_server.web.door import HEADER_LIMIT_BYTES
+from mien_server.web import listener as listener_module
 from mien_server.web.enrolment_app import REFUSED
+from mien_server.web.listener import HEADER_LIMIT_BYTES
 from mien_server.web.rate_limit import MOST_ADDRESSES, WrongTries, network_of
 from tests.server.door_thread import SuperLink, now, open_door
 from tests.server.membership.test_invites import HOUR, request
@@ -163,7 +164,7 @@ def test_slow_callers_are_hung_up_on(
     folder: ServerFolder, patient: WrongTries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a word, with half a header, with half a body: each is cut within its time."""
-    monkeypatch.setattr(door_module, "HANDSHAKE_S", 0.4)
+    monkeypatch.setattr(listener_module, "HANDSHAKE_S", 0.4)
     monkeypatch.setattr(door_module, "CONNECTION_S", 1.0)
     monkeypatch.setattr(enrolment_app, "BODY_PATIENCE_S", 0.4)
     with open_door(folder, tries=patient):

@@ -1,9 +1,11 @@
 """Releases over HTTP: what a cache in front must be able to rely on, and what is never given."""
 
 import asyncio
+import contextlib
 import hashlib
 import http.client
 import json
+import socket
 import ssl
 import subprocess
 import sys
@@ -19,11 +21,14 @@ from starlette.routing import Mount
 from mien_common.release import FILE_LIMITS_BYTES, verified_index
 from mien_common.release_version import parse_version
 from mien_server.folder import ServerFolder
+from mien_server.health import check_releases
 from mien_server.publishing.release_key import release_key
 from mien_server.publishing.releases import promote, roll_back
-from mien_server.web.releases import releases_app
+from mien_server.web import listener as listener_module
+from mien_server.web.releases import releases_app, releases_server
 
 from ...made_models import publish_model
+from ..listener_thread import running
 from ..publishing.test_releases import NOW
 
 TRICKS = [
@@ -188,6 +193,29 @@ def test_the_real_listener_speaks_tls_and_loads_nothing_heavy(folder: ServerFold
     imported = {line.rpartition("|")[2].strip() for line in log.read_text().splitlines()}
     assert "uvicorn" in imported
     assert not imported & {"torch", "onnx", "flwr", "numpy"}
+
+
+def test_who_says_nothing_or_half_a_request_is_hung_up_on(
+    folder: ServerFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may connect here, and a site must be able to fetch beside whoever takes his time."""
+    monkeypatch.setattr(listener_module, "HANDSHAKE_S", 0.4)
+    monkeypatch.setattr(listener_module, "REQUEST_S", 0.4)
+    promote(folder, publish_model(folder.models), None, NOW)
+    trust = ssl.create_default_context(cafile=str(folder.ca_certificate))
+    address = (folder.settings.listen, folder.settings.releases_port)
+    with running(releases_server(folder)):
+        with socket.create_connection(address, timeout=60) as silent:
+            assert silent.recv(1) == b""
+        for said in (b"", b"GET /releases/index.json HTTP/1.1\r\nHo"):
+            plain = socket.create_connection(address, timeout=60)
+            with (
+                contextlib.suppress(ConnectionError, ssl.SSLEOFError),
+                trust.wrap_socket(plain, server_hostname="localhost") as dawdler,
+            ):
+                dawdler.sendall(said)
+                assert dawdler.recv(1) == b""
+        check_releases(folder)
 
 
 def answer_of(folder: ServerFolder, path: str, log: Path, status: int = 200) -> bytes:

@@ -1,9 +1,6 @@
 """The real dashboard's listener in a thread of the tests, and callers that speak to it byte by byte."""
 
-import asyncio
 import socket
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,31 +9,18 @@ from mien_server.history.connection import history_url
 from mien_server.history.reader import History
 from mien_server.web.dashboard.access import Access
 from mien_server.web.dashboard.process import dashboard_server
-from mien_server.web.door import QuickHandshakes
+
+from ...listener_thread import running
 
 
 @contextmanager
 def listening(folder: ServerFolder, access: Access = Access()) -> Iterator[int]:  # noqa: B008 - frozen
     """The dashboard of ``folder`` on its port, which it yields, until the block ends."""
     history = History(history_url(folder))
-    server = dashboard_server(folder, history, access)
-
-    def serve() -> None:
-        with asyncio.Runner(loop_factory=QuickHandshakes) as runner:
-            runner.run(server.serve())
-
-    thread = threading.Thread(target=serve)
-    thread.start()
     try:
-        end = time.monotonic() + 20
-        while not server.started:
-            assert thread.is_alive(), "it did not start"
-            assert time.monotonic() < end
-            time.sleep(0.01)
-        yield folder.settings.dashboard_port
+        with running(dashboard_server(folder, history, access)):
+            yield folder.settings.dashboard_port
     finally:
-        server.should_exit = True
-        thread.join(timeout=20)
         history.close()
 
 

@@ -60,6 +60,23 @@ const created = {
   make: (row) => at(row.created),
 };
 
+const hashColumn = (id, title, of) => ({
+  id,
+  title,
+  stamp: of,
+  make: (row) => element("code", { title: of(row), text: of(row).slice(0, 12) }),
+});
+
+const actionsColumn = (of, make) => ({
+  id: "actions",
+  title: "Actions",
+  quiet: true,
+  kind: "wide",
+  numeric: true,
+  stamp: (row) => JSON.stringify(of(row)),
+  make,
+});
+
 const roundColumns = (store, chosen) => [
   { id: "choose", title: "Compare", kind: "choose", stamp: (row) => `${row.run}/${row.round}`, make: (row) => chosen.box(`${row.run}/${row.round}`) },
   {
@@ -78,21 +95,11 @@ const roundColumns = (store, chosen) => [
   { id: "sites", title: "Sites", numeric: true, value: (row) => row.sites, text: (row) => count(row.sites) },
   { id: "frames", title: "Frames", numeric: true, value: (row) => row.frames, text: (row) => count(row.frames) },
   created,
-  {
-    id: "sha256",
-    title: "SHA-256",
-    stamp: (row) => row.sha256,
-    make: (row) => element("code", { title: row.sha256, text: row.sha256.slice(0, 12) }),
-  },
-  {
-    id: "actions",
-    title: "Actions",
-    quiet: true,
-    kind: "wide",
-    numeric: true,
-    stamp: (row) => JSON.stringify([row.sha256, store.isOperator]),
-    make: (row) => modelActions(store, row),
-  },
+  hashColumn("sha256", "SHA-256", (row) => row.sha256),
+  actionsColumn(
+    (row) => [row.sha256, store.isOperator],
+    (row) => modelActions(store, row),
+  ),
 ];
 
 function modelActions(store, row) {
@@ -128,20 +135,10 @@ const releaseColumns = (store, chosen) => [
   { id: "of", title: "Of", value: (row) => `${row.run}/${row.round}`, text: (row) => `${row.run}, round ${row.round}` },
   ...ccColumns,
   created,
-  {
-    id: "sums",
-    title: "SHA256SUMS",
-    stamp: (row) => row.sums_sha256,
-    make: (row) => element("code", { title: row.sums_sha256, text: row.sums_sha256.slice(0, 12) }),
-  },
-  {
-    id: "actions",
-    title: "Actions",
-    quiet: true,
-    kind: "wide",
-    numeric: true,
-    stamp: (row) => JSON.stringify([row.version, row.is_latest, store.isOperator]),
-    make: (row) =>
+  hashColumn("sums", "SHA256SUMS", (row) => row.sums_sha256),
+  actionsColumn(
+    (row) => [row.version, row.is_latest, store.isOperator],
+    (row) =>
       element(
         "div",
         { class: "actions" },
@@ -150,7 +147,7 @@ const releaseColumns = (store, chosen) => [
           ? button("Make latest", `Make ${row.version} the latest release`, () => askToRollBack(store, row))
           : null,
       ),
-  },
+  ),
 ];
 
 function button(text, label, act) {
