@@ -5,13 +5,10 @@ Enters: a signed index, and a release's files. Stays here: ``releases/<version>/
 sizes and its schema hold.
 """
 
-import fcntl
 import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,7 +16,15 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from mien_common.errors import FederationError, InputError, MienError, ModelError, TrustError
-from mien_common.files import is_there, make_folder, new_folder, read_bounded, storage_errors, write_atomic
+from mien_common.files import (
+    is_there,
+    make_folder,
+    new_folder,
+    read_bounded,
+    sole_writer,
+    storage_errors,
+    write_atomic,
+)
 from mien_common.published import ModelCard, read_card, read_published
 from mien_common.release import (
     FILE_LIMITS_BYTES,
@@ -92,7 +97,9 @@ def fetch(
     StorageError
         There is no room.
     """
-    with _locked(site):
+    make_folder(site.releases, mode=0o700)
+    make_folder(site.state, mode=0o700)
+    with sole_writer(site.releases, site.state / "fetch.lock"):
         known, is_new = _key(site, source, own)
         index, key = _index(source, known)
         former = tuple(read_public_key(pem.encode(), INDEX_FILE) for pem in index.former_keys)
@@ -293,21 +300,3 @@ def _make_current(site: Site, path: Path) -> None:
         draft.unlink(missing_ok=True)
         draft.symlink_to(path.name)
         draft.replace(site.releases / CURRENT)  # a rename: a reader sees the old one or the new one
-
-
-@contextmanager
-def _locked(site: Site) -> Iterator[None]:
-    """One fetch at a time; what a killed one left half-written is removed."""
-    make_folder(site.releases, mode=0o700)
-    make_folder(site.state, mode=0o700)
-    file = site.state / "fetch.lock"
-    with storage_errors(file):
-        lock = file.open("a")
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for draft in site.releases.glob(".*"):
-            if draft.is_dir() and not draft.is_symlink():
-                shutil.rmtree(draft, ignore_errors=True)
-            else:
-                draft.unlink(missing_ok=True)
-        yield

@@ -1,5 +1,6 @@
 """Files that are whole or absent: atomic writes, hashes, and disk errors in words."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -81,6 +82,29 @@ def remove_old_drafts(folder: Path, older_than_s: float) -> None:
             continue
         if abandoned and draft.is_dir():
             shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def sole_writer(folder: Path, lock: Path) -> Iterator[None]:
+    """Nobody else adds to ``folder`` meanwhile; whoever does waits for ``lock``.
+
+    What a killed writer left half-done there, hidden, is removed first.
+
+    Raises
+    ------
+    StorageError
+        ``lock`` cannot be written.
+    """
+    with storage_errors(lock):
+        held = lock.open("a")
+    with held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        for draft in folder.glob(".*"):
+            if draft.is_dir() and not draft.is_symlink():
+                shutil.rmtree(draft, ignore_errors=True)
+            else:
+                draft.unlink(missing_ok=True)
+        yield
 
 
 def make_folder(path: Path, mode: int = 0o755) -> Path:

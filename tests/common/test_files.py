@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from mien_common.files import (
     read_bounded,
     remove_old_drafts,
     sha256_of,
+    sole_writer,
     write_atomic,
 )
 
@@ -159,3 +161,26 @@ def test_only_drafts_of_long_ago_are_removed(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (long_ago, long_ago))
     remove_old_drafts(tmp_path, 86_400)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".new.x", "session"]
+
+
+def test_a_sole_writer_clears_up_after_a_killed_one_and_keeps_others_waiting(tmp_path: Path) -> None:
+    folder, lock = tmp_path / "releases", tmp_path / "lock"
+    (folder / ".1.0.0.half").mkdir(parents=True)
+    (folder / ".current.7").symlink_to("elsewhere")
+    (folder / "0.9.0").mkdir()
+    entered: list[str] = []
+
+    def second() -> None:
+        with sole_writer(folder, lock):
+            entered.append("second")
+
+    other = threading.Thread(target=second)
+    with sole_writer(folder, lock):
+        assert [entry.name for entry in folder.iterdir()] == ["0.9.0"]
+        other.start()
+        other.join(timeout=0.3)
+        entered.append("first")
+    other.join(timeout=60)
+    assert entered == ["first", "second"]
+    with pytest.raises(StorageError, match="cannot write"), sole_writer(folder, tmp_path / "none" / "lock"):
+        pass

@@ -7,13 +7,11 @@ them all.
 
 import contextlib
 import datetime as dt
-import fcntl
 import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,7 +21,15 @@ from pydantic import JsonValue
 
 from mien_common.card import CARD_FILE, WEIGHTS_FILE, ModelCard, ReleaseFacts, read_card
 from mien_common.errors import InputError, MienError, ModelError, SettingsError, TrustError
-from mien_common.files import is_there, make_folder, new_folder, read_bounded, storage_errors, write_atomic
+from mien_common.files import (
+    is_there,
+    make_folder,
+    new_folder,
+    read_bounded,
+    sole_writer,
+    storage_errors,
+    write_atomic,
+)
 from mien_common.release import (
     FILE_LIMITS_BYTES,
     INDEX_FILE,
@@ -284,17 +290,8 @@ def _entry(release: Release) -> IndexEntry | None:
     )
 
 
-@contextmanager
-def _locked(folder: ServerFolder) -> Iterator[None]:
+def _locked(folder: ServerFolder) -> AbstractContextManager[None]:
     """One writer at a time; what a killed one left half-written is removed."""
     make_folder(folder.releases)
-    file = folder.state / "releases.lock"
     make_folder(folder.state, mode=0o700)
-    with storage_errors(file), file.open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for draft in folder.releases.glob(".*"):
-            if draft.is_dir() and not draft.is_symlink():
-                shutil.rmtree(draft, ignore_errors=True)
-            else:
-                draft.unlink(missing_ok=True)
-        yield
+    return sole_writer(folder.releases, folder.state / "releases.lock")
