@@ -1,9 +1,7 @@
 """What the server's tests share: a folder of a server that has never run."""
 
 import datetime as dt
-import socket
 from collections.abc import Generator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ from mien_server.folder import ServerFolder, ServerSettings, create_folder, save
 from mien_server.runs.journal import Event, new_event
 from mien_server.runs.settings import RunSettings
 
-LOOPBACK = "127.0.0.1"
+from .free_ports import LOOPBACK, free_ports
 
 
 @pytest.fixture
@@ -25,13 +23,9 @@ def folder(tmp_path: Path) -> ServerFolder:
 
 def server_folder(path: Path, certificate_days: int = 30) -> ServerFolder:
     """The same at ``path``, for tests that share one."""
-    with ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(5)]
-        for probe in probes:
-            probe.bind((LOOPBACK, 0))
-        ports = [int(probe.getsockname()[1]) for probe in probes]
     names = ("port", "control_port", "enrol_port", "releases_port", "dashboard_port")
-    settings = ServerSettings.model_validate({"listen": LOOPBACK, **dict(zip(names, ports, strict=True))})
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    settings = ServerSettings.model_validate({"listen": LOOPBACK, **ports})
     made = create_folder(path, settings)
     now = dt.datetime.now(dt.UTC)
     make_authority(made.tls, now)

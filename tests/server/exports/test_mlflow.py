@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from mien_server.folder import ServerFolder
 from mien_server.history.revisions import ID_FILE, own_id
 from mien_server.runs.journal import Event, new_event
 
+from ..free_ports import free_ports
 from .made_journal import made_run, round_event
 from .mlflow_rest import MlflowRest
 
@@ -137,9 +137,7 @@ def test_two_servers_with_runs_of_one_name_are_told_apart(
 
 
 def test_a_server_that_is_not_there_is_an_error_to_try_again(folder: ServerFolder, run: str) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     follower = Mlflow(f"http://me:{PASSWORD}@127.0.0.1:{port}/")
     for _ in range(2):
         with pytest.raises(FederationError, match=f"MLflow at 127.0.0.1:{port} took nothing") as error:

@@ -4,7 +4,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,8 @@ import psycopg
 from psycopg import sql
 
 from mien_server.processes import die_with
+
+from ..free_ports import free_ports
 
 USER = "mien"
 PASSWORD = "sesame-2026"
@@ -107,9 +108,7 @@ def cluster(found: Path) -> Iterator[Cluster]:
     user = _unprivileged() if os.getuid() == 0 else None
     # Not in pytest's own folder, which another user cannot enter; and a socket's path must be short.
     home = Path(tempfile.mkdtemp(prefix="mien-pg-"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    (port,) = free_ports(1)
     made = Cluster(home, port, found, user)
     try:
         (home / "password").write_text(PASSWORD)
