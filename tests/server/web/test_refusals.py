@@ -3,13 +3,16 @@
 import json
 import threading
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import pytest
 
 from mien_server.folder import ServerFolder
 from mien_server.server_events import events_file
 from mien_server.web.refusals import Refusals
 
-SOON_S = 20.0
+SOON_S = 60.0
 
 
 def refused(folder: ServerFolder) -> list[dict[str, Any]]:
@@ -27,10 +30,31 @@ def wait_for_lines(folder: ServerFolder, wanted: int) -> None:
         time.sleep(0.01)
 
 
-def test_the_first_is_recorded_at_once_and_a_flood_after_it_in_one_line(folder: ServerFolder) -> None:
-    refusals = Refusals(folder, "enrolment", window_s=0.5)
+class Bell:
+    """In the place of a timer: it rings when the test says so."""
+
+    all: ClassVar[list["Bell"]] = []
+
+    def __init__(self, delay_s: float, ring: Callable[[], None]) -> None:
+        self.delay_s, self.ring = delay_s, ring
+
+    def start(self) -> None:
+        self.all.append(self)
+
+    def cancel(self) -> None:
+        """It rings no more than once anyway."""
+
+
+def test_the_first_is_recorded_at_once_and_a_flood_after_it_in_one_line(
+    folder: ServerFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien_server.web.refusals.threading.Timer", Bell)
+    monkeypatch.setattr(Bell, "all", [])
+    refusals = Refusals(folder, "enrolment", window_s=600)
     refusals.count()
-    wait_for_lines(folder, 1)
+    (first,) = Bell.all
+    assert first.delay_s == 0
+    first.ring()
 
     def knock() -> None:
         for _ in range(50):
@@ -41,11 +65,21 @@ def test_the_first_is_recorded_at_once_and_a_flood_after_it_in_one_line(folder: 
         caller.start()
     for caller in flood:
         caller.join()
-    wait_for_lines(folder, 2)
+    (_, second) = Bell.all
+    assert 500 < second.delay_s <= 600
+    second.ring()
     assert refused(folder) == [
         {"event": "refused", "how": "enrolment", "count": 1},
         {"event": "refused", "how": "enrolment", "count": 200},
     ]
+
+
+def test_a_window_ends_by_itself(folder: ServerFolder) -> None:
+    refusals = Refusals(folder, "enrolment", window_s=0.2)
+    for line in (1, 2, 3):
+        refusals.count()
+        wait_for_lines(folder, line)
+    assert [event["count"] for event in refused(folder)] == [1, 1, 1]
 
 
 def test_what_was_counted_is_recorded_at_the_end(folder: ServerFolder) -> None:
