@@ -27,12 +27,12 @@ time.sleep(600)
 def alive(pid: int) -> bool:
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter of one that goes while it is read
         return False
     return status.rpartition(")")[2].split()[0] != "Z"
 
 
-def wait_for(condition: Callable[[], bool], patience_s: float = 20.0) -> None:
+def wait_for(condition: Callable[[], bool], patience_s: float = 60.0) -> None:
     deadline = time.monotonic() + patience_s
     while not condition():
         assert time.monotonic() < deadline, "it did not come to pass"
@@ -121,8 +121,10 @@ time.sleep(600)
 def test_a_child_dies_with_us_however_we_die(tmp_path: Path) -> None:
     log = tmp_path / "family.log"
     with subprocess.Popen([sys.executable, "-c", START, str(log), FAMILY]) as parent:
-        first, grandchild = family(log)
-        parent.kill()
+        try:
+            first, grandchild = family(log)
+        finally:
+            parent.kill()
     try:
         wait_for(lambda: not alive(first))
     finally:
