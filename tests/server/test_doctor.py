@@ -151,7 +151,7 @@ def test_an_invitation_is_printed_listed_and_withdrawn(folder: ServerFolder) -> 
     assert dt.timedelta(hours=1.9) < ends - now() <= dt.timedelta(hours=2)
     printed = run(folder, "invite", "--name", "lab-2", "--host", "::1")
     assert f"mien agent join '[::1]:{folder.settings.enrol_port}/" in printed
-    run(folder, "invite", "--name", "lab-3", "--host", "127.0.0.1", "--hours", "0.01")
+    run(folder, "invite", "--name", "lab-3", "--host", "127.0.0.1", "--hours", "0.5")
     enrol_key(folder, public_openssh(new_key().public_key()), "lab-1", now(), "site.pub")
     states = [json.loads(line) for line in run(folder, "sites", "--json").splitlines()]
     assert [(each["name"], each["state"]) for each in states] == [

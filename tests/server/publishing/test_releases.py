@@ -247,11 +247,11 @@ class TestKey:
         def link(draft: Path, file: Path) -> None:
             with monkeypatch.context() as meanwhile:
                 meanwhile.setattr("mien_server.publishing.release_key.os.link", os_link)
-                meanwhile.setattr("mien_server.publishing.release_key.os.getpid", lambda: 7)
+                meanwhile.setattr("mien_server.publishing.release_key.os.getpid", lambda: own_pid + 1)
                 found.append(key_of(folder))  # another process was quicker
             os_link(draft, file)
 
-        os_link = os.link
+        os_link, own_pid = os.link, os.getpid()
         monkeypatch.setattr("mien_server.publishing.release_key.os.link", link)
         assert [key_of(folder)] == found
         assert not list(folder.tls.glob(".*"))
