@@ -90,6 +90,7 @@ def _changes(folder: "ServerFolder", watch: bool) -> "Iterator[Moment]":
 def _moments(folder: "ServerFolder", watch: bool) -> "Iterator[Moment]":
     import datetime as dt
 
+    from mien_server.logs import raise_if_interrupted
     from mien_server.status_source import StatusSource
 
     with StatusSource(folder) as source:
@@ -97,4 +98,5 @@ def _moments(folder: "ServerFolder", watch: bool) -> "Iterator[Moment]":
             yield source.read(dt.datetime.now(dt.UTC))
             if not watch:
                 return
+            raise_if_interrupted()
             time.sleep(EVERY_S)

@@ -12,6 +12,7 @@ from typing import Final
 
 from mien_common.errors import FederationError, MienError
 from mien_server.folder import ServerFolder, is_up
+from mien_server.logs import raise_if_interrupted
 from mien_server.runs.journal import LAST_EVENTS, Event, JournalReader, new_event
 from mien_server.runs.queue import read_ticket, stop
 from mien_server.runs.record import GONE, RunRecord, read_record
@@ -104,6 +105,7 @@ def _to_the_end(folder: ServerFolder, run: str, reader: JournalReader) -> Iterat
                     f"the run {run} is {record.state}, but no server is up. Start it: mien server up --dir "
                     f"{folder.path}; then look: mien server show {run}"
                 )
+        raise_if_interrupted()
         time.sleep(POLL_S)
 
 
