@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -76,7 +77,7 @@ def test_each_round_is_there_once_whatever_is_killed(
         until(lambda: server.only_run()["status"] == "FINISHED")
         until(lambda: len(steps(folder, run)) == 12)
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
     assert steps(folder, run) == list(range(1, 13))
     assert [step for step, _ in server.history("loss/mean")] == list(range(1, 13))
@@ -102,21 +103,32 @@ def test_an_address_that_is_none_is_said_and_the_other_export_goes_on(
     assert "secret" not in caplog.text
 
 
+def without_end(line: socket.socket, is_over: threading.Event) -> None:
+    """Answer with a header that never ends: no patience with silence runs out meanwhile."""
+    with line, contextlib.suppress(OSError):
+        line.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+        while not is_over.wait(0.5):
+            line.sendall(b"x")
+
+
 def test_a_server_that_answers_nobody_holds_up_no_other_export(folder: ServerFolder, tmp_path: Path) -> None:
-    """It accepts a connection and never says a word."""
-    run = made_run(folder)
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+    """It accepts a connection and never comes to an end: whoever waited for that would wait for ever."""
+    run, is_over = made_run(folder), threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server, contextlib.ExitStack() as held:
+        server.settimeout(60)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
         with recorder(folder, address, tmp_path / "log") as process:
             write(
                 folder, run, new_event("started", run=run, rounds=20, rule="fedavg", quorum=2), round_event(1)
             )
             until((folder.runs / run / FILE).exists)
-            connection, _ = silent.accept()
+            line, _ = server.accept()
+            answering = threading.Thread(target=without_end, args=(line, is_over))
+            answering.start()
+            held.callback(answering.join)
+            held.callback(is_over.set)
             write(folder, run, round_event(2))
-            until(lambda: len(steps(folder, run)) == 2, 5)
+            until(lambda: len(steps(folder, run)) == 2)
+            assert answering.is_alive()
             process.terminate()
-            assert process.wait(10) == 0  # nor does it hold up the end
-            connection.close()
+            assert process.wait(60) == 0  # nor does it hold up the end
