@@ -119,13 +119,15 @@ def test_many_threads_ask_while_one_writes(folder: ServerFolder, url: URL, histo
     threads = [threading.Thread(target=ask) for _ in range(3)]
     for thread in threads:
         thread.start()
-    for round_ in range(1, 13):
-        add_round(folder, journal, round_, 100, NOW)
-        record(folder, None, NOW)
-    is_over.set()
-    for thread in threads:
-        thread.join()
-    journal.close()
+    try:
+        for round_ in range(1, 13):
+            add_round(folder, journal, round_, 100, NOW)
+            record(folder, None, NOW)
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+        journal.close()
     assert not failures
     assert len(history.rounds(RUNNING)) == 12
 

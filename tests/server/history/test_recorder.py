@@ -6,10 +6,12 @@ import os
 import random
 import signal
 import sqlite3
+import statistics
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
+from collections import Counter
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -42,10 +44,13 @@ def test_what_is_written_is_seen_at_once(folder: ServerFolder, url: URL, history
     journal = begin_run(folder, RUN, 100, NOW)
     with recording(folder, look_s=0.25):  # its own pace
         wait_for(lambda: has_runs(history))
-        write_rounds(folder, journal, 1, 1)
-        written = time.monotonic()
-        wait_for(lambda: len(history.rounds(RUN)) == 1)
-        assert time.monotonic() - written < 2  # 0.3 s on an idle machine
+        seconds = []
+        for round_ in range(1, 6):  # each comes right after a look, and has to wait for the next one
+            write_rounds(folder, journal, round_, round_)
+            written = time.monotonic()
+            wait_for(lambda last=round_: len(history.rounds(RUN)) == last)  # type: ignore[misc]
+            seconds.append(time.monotonic() - written)
+        assert statistics.median(seconds) < 2, seconds  # 0.3 s on an idle machine
         assert history.runs()[0].state == "running"
         journal.add(event("finished", NOW, run=RUN, rounds=100))
         journal.close()
@@ -80,8 +85,9 @@ for last in map(int, sys.argv[2:]):
 
 
 def test_killed_at_any_moment_every_event_is_there_once(
-    folder: ServerFolder, url: URL, history: History
+    folder: ServerFolder, url: URL, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # a slow disk must not keep rounds from being written
     rng = random.Random(23)  # noqa: S311 - the same moments every time
     moments = [str(rng.randint(10, 70)) for _ in range(14)]
     journals = [begin_run(folder, f"2026-11-23-00{number}", 10_000, NOW) for number in (1, 2)]
@@ -106,18 +112,20 @@ def test_the_process_shows_readers_what_is_new_and_ends_with_everything_taken_up
     folder: ServerFolder, url: URL, history: History
 ) -> None:
     """Readers of another process come and go, and its several connections hold their locks meanwhile."""
-    journal = begin_run(folder, RUN, 100, NOW)
+    journal, began = begin_run(folder, RUN, 100, NOW), time.monotonic()
     process = subprocess.Popen([sys.executable, "-m", "mien_server.history.recorder", str(folder.path)])
     try:
         wait_for(lambda: has_runs(history))
+        came_up_s = time.monotonic() - began  # a second or two, where the machine is not busy
         for round_ in range(1, 6):
             write_rounds(folder, journal, round_, round_)
             wait_for(lambda last=round_: len(history.rounds(RUN)) == last)  # type: ignore[misc]
         write_rounds(folder, journal, 6, 9)
         process.send_signal(signal.SIGTERM)
         asked = time.monotonic()
-        assert process.wait(20) == 0
-        assert time.monotonic() - asked < 5  # it is killed after a while, and would lose nothing
+        assert process.wait(60) == 0
+        # It is killed after a while, and would lose nothing.
+        assert time.monotonic() - asked < max(5.0, came_up_s)
     finally:
         process.kill()
         process.wait()
@@ -137,9 +145,10 @@ def test_a_postgresql_that_is_restarted_is_caught_up_with(
     with recording(folder):
         wait_for(lambda: has_runs(history))
         for first in (1, 11):
+            before = _waits(caplog)
             postgres.stop()
             write_rounds(folder, journal, first, first + 5)
-            wait_for(lambda times=first: _waits(caplog) > times // 11)  # type: ignore[misc]
+            wait_for(lambda waits=before: _waits(caplog) > waits)  # type: ignore[misc]
             with pytest.raises(StorageError, match="Does PostgreSQL run"):
                 history.runs()
             postgres.start()
@@ -147,7 +156,8 @@ def test_a_postgresql_that_is_restarted_is_caught_up_with(
             wait_for(lambda: is_whole(folder, history))
     check_whole(folder, history)
     assert "sesame" not in caplog.text
-    assert _waits(caplog) <= 4, "once an outage (and once more where it goes on otherwise)"
+    said = [record.getMessage() for record in caplog.records if "event=history_waits" in record.getMessage()]
+    assert max(Counter(said).values()) <= 2, "once an outage (and once more where it goes on otherwise)"
     history.close()
     journal.close()
 
@@ -193,9 +203,10 @@ def test_a_locked_sqlite_is_waited_for(
         wait_for(lambda: has_runs(history))
         with sqlite3.connect(folder.state / "history.db", isolation_level=None) as other:
             other.execute("BEGIN IMMEDIATE")
+            before = len(caplog.text)
             write_rounds(folder, journal, 1, 5)
-            wait_for(lambda: _waits(caplog) == 1)
-            assert "locked" in caplog.text
+            wait_for(lambda: "event=history_waits" in caplog.text[before:])
+            assert "locked" in caplog.text[before:]
             other.execute("ROLLBACK")
         other.close()
         wait_for(lambda: is_whole(folder, history))
@@ -282,14 +293,22 @@ def test_what_two_take_up_at_once_is_counted_once(
 
 
 def test_the_database_is_its_owners_only(folder: ServerFolder) -> None:
+    files = [folder.state / name for name in ("history.db", "history.db-wal", "history.db-shm")]
+    modes: list[int] = []
+
+    def are_there() -> bool:
+        """All at once: the last two come one after the other, and go with the last connection."""
+        with suppress(FileNotFoundError):
+            modes.extend([file.stat().st_mode & 0o777 for file in files])
+        return bool(modes)
+
     mask = os.umask(0)
     try:
         with recording(folder):
-            wait_for(lambda: (folder.state / "history.db-wal").exists())
-            for name in ("history.db", "history.db-wal", "history.db-shm"):
-                assert (folder.state / name).stat().st_mode & 0o777 == 0o600
+            wait_for(are_there)
     finally:
         os.umask(mask)
+    assert modes == [0o600] * 3
 
 
 @pytest.fixture(autouse=True)
