@@ -29,7 +29,7 @@ from mien_server.membership.enrolment import public_key_pem, read_sites
 from mien_server.server_events import events_file
 from mien_server.up import serve
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 def mien(*arguments: str | Path) -> list[str]:

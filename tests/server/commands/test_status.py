@@ -230,15 +230,16 @@ def screen_of(folder: ServerFolder, until: str, environment: dict[str, str], col
     """What a terminal is sent until it has shown ``until``; then Ctrl-C."""
     terminal, end = pty.openpty()
     fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-    # Some libraries set these in the tests' own process; here the terminal's width counts.
-    without_a_width = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    # Some libraries set a width in the tests' own process; here the terminal's counts, and its colours.
+    others = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
+    around = {name: value for name, value in os.environ.items() if name not in others}
     sent = b""
     with subprocess.Popen(
         as_program(folder, "--watch"),
         stdin=end,
         stdout=end,
         stderr=end,
-        env={**without_a_width, "TERM": "xterm-256color", **environment},
+        env={**around, "TERM": "xterm-256color", **environment},
     ) as process:
         os.close(end)
         deadline = time.monotonic() + 60
