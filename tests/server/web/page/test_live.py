@@ -105,5 +105,5 @@ def test_a_history_that_lags_is_said(served: Served, browser: Browser) -> None:
         page.reload()
         expect(page.locator(".banner.watch")).to_have_count(2)
         expect(page.locator("#banners")).to_contain_text("The history is 3 min 20 s behind")
-        expect(page.locator("#banners")).to_contain_text("mien server init --renew")
+        expect(page.locator("#banners")).to_contain_text("mien server init DIR --renew")
         found.wrong.clear()  # the stream that we took away

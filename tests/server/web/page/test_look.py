@@ -232,3 +232,36 @@ def test_numbers_in_words_and_on_charts(served: Served, browser: Browser) -> Non
             "settings": {"rounds": 3, "rule": {"name": "fedadam", "tau": 0.1}},
             "fields": ["rule.tau", "quorum", "quorum", None],
         }, json.dumps(said, indent=1, ensure_ascii=False)
+
+
+@pytest.mark.parametrize(("rounds", "size"), [(100, PHONE), (500, DESK), (500, PHONE)])
+def test_the_time_of_many_rounds_is_drawn_too(
+    served: Served, browser: Browser, rounds: int, size: tuple[int, int]
+) -> None:
+    with visited(browser, served.base, served.operator, size) as found:
+        page = found.page
+        path = "api/v1/runs/2026-11-22-001/rounds?after=0"
+        [last] = page.evaluate(f"fetch('{path}').then((answer) => answer.json())")[-1:]
+        many = [{**last, "round": number} for number in range(1, rounds + 1)]
+        page.route(f"**/{path}", lambda route: route.fulfill(json=many))
+        page.get_by_role("combobox", name="Run that is shown").select_option("2026-11-22-001")
+        expect(page.locator("[data-chart=time] [role=slider]")).to_have_attribute(
+            "aria-valuemax", str(rounds)
+        )
+        assert all(page.evaluate(f"({COLOURS_IN_COLUMN})('time', {rounds}, 'train')"))
+
+
+def test_a_long_error_of_a_site_makes_no_tower_of_its_rounds(served: Served, browser: Browser) -> None:
+    with visited(browser, served.base, served.operator) as found:
+        page = found.page
+        text = "SessionError: " + "the-recording-of-a-session-" * 10
+        path = "api/v1/runs/2026-11-23-001/sites?site=lab-3"
+        parts = page.evaluate(f"fetch('{path}').then((answer) => answer.json())")
+        parts[-1]["error"] = text[:300]
+        page.route(f"**/{path}", lambda route: route.fulfill(json=parts))
+        page.get_by_role("button", name="lab-3").click()
+        row = page.get_by_role("dialog").locator("tbody tr").first
+        expect(row).to_contain_text(text[:300])
+        box = row.bounding_box()
+        assert box is not None
+        assert box["height"] < 250

@@ -52,7 +52,7 @@ function ofServer({ up, behind_s: behind, certificate_ends: ends }) {
   }
   const days = ends === null ? null : (Date.parse(ends) - now()) / 86_400_000;
   if (days !== null && days < WARN_DAYS) {
-    const words = () => ["The server's certificate ends ", at(ends), ...prose(". Renew it: `mien server init --renew`, then start the server again.")];
+    const words = () => ["The server's certificate ends ", at(ends), ...prose(". Renew it: `mien server init DIR --renew`; a server that runs takes it by itself.")];
     found.push({ id: `ends ${ends}`, tone: "watch", words });
   }
   return found;

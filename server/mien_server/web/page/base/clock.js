@@ -50,7 +50,7 @@ function write(node) {
     setText(node, bare !== undefined ? words : seconds < NOW_S ? "now" : `${words} ago`);
   } else {
     const seconds = (Date.parse(until) - now()) / 1000;
-    setText(node, seconds > 0 ? duration(seconds) : "no time");
+    setText(node, seconds > 0 ? duration(seconds) : "a moment");
   }
 }
 

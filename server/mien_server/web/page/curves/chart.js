@@ -6,6 +6,7 @@ import { cursor } from "./cursor.js";
 
 const HEIGHT = 190;
 const POINTS_UP_TO = 40;
+const LEAST_EDGED = 6; // pixels a round
 const ROUND_STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000];
 const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
 
@@ -61,7 +62,7 @@ export class Chart {
     return {
       width: Math.max(200, Math.floor(this.#host.clientWidth)),
       height: HEIGHT,
-      padding: [10, 10, 0, 0],
+      padding: [10, () => this.#halfOfLast, 0, 0],
       legend: { show: false },
       cursor: {
         y: false,
@@ -95,6 +96,11 @@ export class Chart {
   /** Half a round before the first and after the last one, whatever uPlot asks from. */
   get #ends() {
     return [this.#numbers[0] - 0.5, this.#numbers.at(-1) + 0.5];
+  }
+
+  /** Room for that half of the last round's number that stands beyond the line's end. */
+  get #halfOfLast() {
+    return 4 + 4 * String(this.#numbers.at(-1)).length;
   }
 
   #watch(plot) {
@@ -143,12 +149,20 @@ function curve({ colour: name, kind }) {
   };
 }
 
+const wideBars = uPlot.paths.bars({ size: [0.76, 36, 1] });
+const narrowBars = uPlot.paths.bars({ size: [1, 36, 1] });
+
 function bar({ colour: name }) {
   return {
     stroke: () => colour("panel"),
     fill: () => colour(name),
     width: 1,
-    paths: uPlot.paths.bars({ size: [0.76, 36, 1] }),
+    paths: (plot, series, first, last) => {
+      const pixels = plot.bbox.width / uPlot.pxRatio / (last - first + 1);
+      const isWide = pixels >= LEAST_EDGED;
+      plot.series[series].width = isWide ? 1 : 0; // around a bar of a pixel or two, its edge would be all there is
+      return (isWide ? wideBars : narrowBars)(plot, series, first, last);
+    },
     points: { show: false },
   };
 }

@@ -207,7 +207,7 @@ function times(run, now) {
   }
   return [
     run.not_before ? element("span", {}, "starts ", at(run.not_before)) : null,
-    run.ended ? element("span", {}, at(run.ended)) : null,
+    run.ended ? element("span", {}, "ended ", at(run.ended)) : null,
     run.reason ? element("span", { class: "reason", text: run.reason }) : null,
   ];
 }
