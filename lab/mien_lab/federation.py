@@ -6,11 +6,13 @@ type; what was started here ends with the block, or with us.
 
 import json
 import os
+import random
 import socket
 import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -24,6 +26,9 @@ from mien_server.logs import interrupts_held_back, raise_if_interrupted
 from mien_server.processes import Child, Command, last_line
 
 START_PATIENCE_S: Final = 120.0
+PORTS: Final = range(10_100, 12_000)
+"""None of those that the kernel gives to whoever asks for any: somebody would have it before our server, many
+seconds later, listens on it."""
 
 Event = dict[str, Any]
 
@@ -174,9 +179,14 @@ def _path() -> str:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports on loopback that nobody listens on now."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for free in sockets:
-            free.bind(("127.0.0.1", 0))
-        return [int(free.getsockname()[1]) for free in sockets]
+    """Ports on loopback that nobody has now."""
+    return list(islice(filter(_is_free, random.sample(PORTS, len(PORTS))), count))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -7,6 +7,7 @@ its face process, each by itself, in processes that ingest nothing else.
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Final
@@ -96,10 +97,11 @@ class _FacePeak(threading.Thread):
 
 def _children() -> Iterator[Path]:
     for task in Path("/proc/self/task").iterdir():
-        for child in (task / "children").read_text().split():
-            process = Path("/proc", child)
-            if b"face.worker" in (process / "cmdline").read_bytes():  # else it is not yet what it will be
-                yield process
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread or a child that has just ended
+            for child in (task / "children").read_text().split():
+                process = Path("/proc", child)
+                if b"face.worker" in (process / "cmdline").read_bytes():  # else it is not yet what it will be
+                    yield process
 
 
 def _peak_megabytes(process: Path) -> float:
