@@ -6,6 +6,7 @@ and every request to another host.
 
 import io
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -21,11 +22,19 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, e
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 DESK: Final = (1280, 800)
 PHONE: Final = (390, 844)
-PATIENCE_MS: Final = 30_000
+PATIENCE_MS: Final = 60_000
 """Long: the machine does other things too, and only a failure waits so long."""
 
 Theme = Literal["light", "dark"]
 
+_KEPT: Final = "data-kept"
+_KEEP: Final = """([part, words, kept]) => {
+  const watched = document.querySelector(part);
+  new MutationObserver(() => {
+    const now = [...watched.querySelectorAll(words)].map((node) => node.textContent).join("|");
+    document.body.setAttribute(kept, `${document.body.getAttribute(kept) ?? ""}\\n${now}`);
+  }).observe(watched, { subtree: true, childList: true, characterData: true });
+}"""
 _NOT_LOGGED_IN: Final = "the server responded with a status of 401"
 _TELL_BREACHES: Final = """
 addEventListener("securitypolicyviolation", (event) => {
@@ -48,7 +57,9 @@ def launched() -> Iterator[Browser]:
     expect.set_options(timeout=PATIENCE_MS)
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=arguments)
+        browser = playwright.chromium.launch(
+            executable_path=chromium(), args=arguments, timeout=2 * PATIENCE_MS
+        )
         try:
             yield browser
         finally:
@@ -107,6 +118,21 @@ def visited(
 def _log_in(context: BrowserContext, base: str, token: str) -> None:
     answer = context.request.post(f"{base}/api/v1/login", data={"token": token})
     assert answer.ok, answer.text()
+
+
+def keep(page: Page, part: str, words: str) -> None:
+    """Remember from now on what ``words`` within ``part`` say, whenever that changes, for :func:`was_said`.
+
+    What is only there for some seconds could otherwise come and go between two looks of a busy machine.
+    """
+    page.evaluate(_KEEP, [part, words, _KEPT])
+
+
+def was_said(page: Page, text: str) -> None:
+    """Wait until they said ``text``, if they have not already: as one line, what each says after a ``|``."""
+    expect(page.locator("body")).to_have_attribute(
+        _KEPT, re.compile(rf"^.*{re.escape(text)}.*$", re.MULTILINE)
+    )
 
 
 def screenshot(page: Page, name: str, whole: bool = True) -> Path:

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 from mien_common.published import CARD_FILE, WEIGHTS_FILE
 
 from ...history.made_history import FINISHED, RUNNING
-from .browser import visited
+from .browser import keep, visited, was_said
 from .conftest import Served
 
 
@@ -53,12 +53,19 @@ def test_a_viewer_sees_everything_and_no_button_to_change_it(served: Served, bro
 def test_after_too_many_wrong_tokens_it_says_how_long_to_wait(served: Served, browser: Browser) -> None:
     refusal = {"status": 429, "headers": {"Retry-After": "2"}, "body": json.dumps({"detail": "too many"})}
     with visited(browser, served.base, None) as found:
-        page = found.page
+        page, words = found.page, "Too many wrong tokens. Try again in {} s."
+        page.clock.install(time=0)
+        page.reload()
+        page.clock.pause_at(3600)  # a clock that stands cannot run past what is looked for
         page.route("**/api/v1/login", lambda route: route.fulfill(**refusal))
         page.get_by_label("Token").fill("wrong")
         page.keyboard.press("Enter")
-        expect(page.get_by_role("alert")).to_have_text("Too many wrong tokens. Try again in 2 s.")
+        expect(page.get_by_role("alert")).to_have_text(words.format(2))
         expect(page.get_by_role("button", name="Log in")).to_be_disabled()
+        page.clock.run_for(1000)
+        expect(page.get_by_role("alert")).to_have_text(words.format(1))
+        expect(page.get_by_role("button", name="Log in")).to_be_disabled()
+        page.clock.run_for(1000)
         expect(page.get_by_role("button", name="Log in")).to_be_enabled()
         expect(page.get_by_role("alert")).to_be_hidden()
         assert any("429" in words for words in found.wrong)  # the browser's own line about it
@@ -115,8 +122,9 @@ def test_promoted_rolled_back_and_refused(served: Served, browser: Browser) -> N
         assert all("Failed to load resource" in words for words in found.wrong)
         found.wrong.clear()
         version.fill("1.2.0")
+        keep(page, "#notes", ".note")
         page.keyboard.press("Enter")
-        expect(page.locator(".note")).to_have_text("Release 1.2.0 was made of round 3.×")
+        was_said(page, "Release 1.2.0 was made of round 3.×")
         expect(page.get_by_role("row").filter(has_text="release 1.2.0")).to_be_visible()
 
         page.get_by_role("tab", name="Releases").click()
