@@ -25,6 +25,13 @@ BUSY_S: Final = 5.0
 """How long SQLite waits for another writer."""
 CONNECT_S: Final = 5
 """How long PostgreSQL may take to answer."""
+SILENCE: Final = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+"""A machine without power or network is given up within half a minute; the URL may say otherwise."""
 SQLITE: Final = "sqlite"
 POSTGRESQL: Final = "postgresql"
 DRIVER: Final = "postgresql+psycopg"
@@ -169,14 +176,20 @@ def _sqlite_engine(path: Path, begin: str, read_only: bool = False, **options: A
 
 def _postgresql_engine(url: URL, read_only: bool = False) -> Engine:
     options = {"options": "-c default_transaction_read_only=on"} if read_only else {}
+    silence = {name: value for name, value in SILENCE.items() if name not in url.query}
     creating: Callable[..., Engine] = create_engine
     try:
-        return creating(
+        engine = creating(
             url,
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args={"connect_timeout": CONNECT_S, "application_name": "mien", **options},
+            connect_args={"connect_timeout": CONNECT_S, "application_name": "mien", **silence, **options},
         )
+        if read_only:  # what is written may take its time: a migration of a large history does
+            from mien_server.history.patience import be_patient
+
+            be_patient(engine)
+        return engine
     except ImportError as error:
         raise StorageError(
             "the history is to be kept in PostgreSQL, whose driver is not installed. Install it: "

@@ -3,18 +3,25 @@
 import datetime as dt
 import itertools
 import json
+import os
+import signal
+import socket
 import threading
+import time
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import URL, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from mien_common.errors import StorageError
-from mien_server.folder import ServerFolder
-from mien_server.history.connection import reader_engine
+from mien_server.folder import DATABASE_VARIABLE, ServerFolder
+from mien_server.history import connection, patience
+from mien_server.history.connection import database_errors, history_url, reader_engine, writer_engine
 from mien_server.history.reader import History
 
 from .made_history import FINISHED, RUNNING, add_round, begin_run, make_history, record
+from .postgres import Cluster
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 
@@ -150,3 +157,69 @@ def test_a_database_that_is_no_database_is_named(folder: ServerFolder) -> None:
     with pytest.raises(StorageError, match=r"not a database\. Move it away"):
         record(folder, None, NOW)
     assert file.read_bytes().startswith(b"not SQLite")
+
+
+def test_a_postgresql_that_hangs_is_given_up_and_answers_once_it_goes_on(
+    folder: ServerFolder, postgres: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "CONNECT_S", 2)
+    monkeypatch.setenv(DATABASE_VARIABLE, postgres.new_database())
+    with make_history(folder, NOW):
+        history = History(history_url(folder))
+        assert len(history.runs()) == 2
+    with postgres.connect() as other:
+        ours = other.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'mien'").fetchall()
+    assert ours
+    assert postgres.process is not None
+    hanging = [postgres.process.pid, *(int(str(pid)) for (pid,) in ours)]
+    try:
+        monkeypatch.setattr(patience, "ANSWER_S", 0.5)
+        for pid in hanging:
+            os.kill(pid, signal.SIGSTOP)
+        for _ in range(2):  # on a connection that was there, and on a new one
+            begin = time.monotonic()
+            with pytest.raises(StorageError, match="Does PostgreSQL run"):
+                history.runs()
+            assert time.monotonic() - begin < 20
+    finally:
+        for pid in hanging:
+            os.kill(pid, signal.SIGCONT)
+        monkeypatch.setattr(patience, "ANSWER_S", 60.0)
+    assert len(history.runs()) == 2
+    history.close()
+
+
+def test_a_question_that_is_not_answered_is_given_up_in_words(
+    folder: ServerFolder, postgres: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "ANSWER_S", 2.0)
+    monkeypatch.setenv(DATABASE_VARIABLE, postgres.new_database())
+    url = history_url(folder)
+    engine = reader_engine(url)
+    told = pytest.raises(StorageError, match=r"no answer within 2 s\. Does PostgreSQL run")
+    with told, database_errors(url), engine.begin() as open_:
+        open_.execute(text("SELECT pg_sleep(60)"))
+    monkeypatch.setattr(patience, "ANSWER_S", 60.0)
+    with engine.begin() as open_:
+        assert open_.execute(text("SELECT 1")).scalar() == 1
+    engine.dispose()
+
+
+@pytest.mark.parametrize("make", [reader_engine, writer_engine])
+def test_a_machine_that_fell_silent_is_given_up_by_tcp(
+    folder: ServerFolder, postgres: Cluster, monkeypatch: pytest.MonkeyPatch, make: Callable[[URL], Engine]
+) -> None:
+    monkeypatch.setenv(DATABASE_VARIABLE, f"{postgres.new_database()}?keepalives_count=7")
+    engine = make(history_url(folder))
+    with engine.connect() as made:
+        driver = made.connection.driver_connection
+        assert driver is not None
+        with socket.socket(fileno=os.dup(driver.fileno())) as line:
+            assert line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            found = [
+                line.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            ]
+            assert found == [10, 5, 7], "and what the URL says counts more"
+            assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 25_000
+    engine.dispose()
