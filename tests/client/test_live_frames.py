@@ -1,5 +1,6 @@
 """Frames for who looks live: the newest, at the source's own pace, and nothing queued."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -51,10 +52,18 @@ def ended(frames: LiveFrames) -> None:
         frames.newest(0.01)
 
 
+def read_to_its_end(frames: LiveFrames) -> None:
+    """Wait until the source has given its last frame, whoever looks at it."""
+    end = time.monotonic() + PATIENCE_S
+    while not frames._over:
+        assert time.monotonic() < end, "the source never ended"
+        time.sleep(0.005)
+
+
 def test_a_recording_is_played_at_its_own_pace() -> None:
     with LiveFrames(Numbered(21, rate_hz=50.0)) as frames:
-        frames.start()
         began = time.monotonic()
+        frames.start()
         seen = []
         while (arrival := frames.newest(PATIENCE_S)) is not None:
             seen.append(arrival.frame.time_s)
@@ -69,7 +78,7 @@ def test_who_is_slow_gets_the_newest_and_the_others_are_counted() -> None:
     with LiveFrames(Numbered(40)) as frames:
         frames.start()
         first = frames.newest(PATIENCE_S)
-        time.sleep(0.3)  # 40 frames take 0.2 s: all are there now, and but one are gone
+        read_to_its_end(frames)  # all are there now, and but one are gone
         assert brightness(first) == round(first.frame.time_s * 200) + 1 if first else pytest.fail("no frame")
         last = frames.newest(PATIENCE_S)
         assert brightness(last) == 40
@@ -84,23 +93,21 @@ def test_a_frame_that_is_looked_at_is_not_written_over() -> None:
         frames.start()
         held = frames.newest(PATIENCE_S)
         number = brightness(held)
-        end = time.monotonic() + PATIENCE_S
-        while not frames._over:  # the source has written its own buffer again and again by now
-            assert time.monotonic() < end
-            time.sleep(0.005)
+        read_to_its_end(frames)  # it has written its own buffer again and again by now
         assert brightness(held) == number
 
 
 def test_nothing_in_time_is_none_and_no_end() -> None:
-    waiting = time.monotonic() + 0.2
+    let_go = threading.Event()
 
     def late(number: int) -> None:
-        time.sleep(max(waiting - time.monotonic(), 0.0))
+        let_go.wait(PATIENCE_S)
 
     with LiveFrames(Numbered(1, live=True, between=late)) as frames:
         frames.start()
         assert frames.newest(0.01) is None
         assert not frames.has_ended
+        let_go.set()
         assert brightness(frames.newest(PATIENCE_S)) == 1
         ended(frames)
 
@@ -123,9 +130,11 @@ def test_pixels_are_overwritten_at_the_end() -> None:
     with LiveFrames(source) as frames:
         frames.start()
         held = frames.newest(PATIENCE_S)
-        frames.newest(0.05)
+        read_to_its_end(frames)
         buffers = [held.frame.bgr.base] if held is not None else []
         buffers += frames._free
+        buffers += [frames._waiting[1]] if frames._waiting is not None else []
+        assert any(buffer is not None and buffer.any() for buffer in buffers)
     assert buffers
     assert all(buffer is not None and not buffer.any() for buffer in buffers)
 
@@ -138,6 +147,7 @@ def test_it_can_be_left_at_any_time() -> None:
         frames.start()
         frames.newest(PATIENCE_S)
     assert time.monotonic() - began < 5
+    frames._thread.join(PATIENCE_S)
     assert not frames._thread.is_alive()
 
 

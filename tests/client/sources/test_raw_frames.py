@@ -35,6 +35,8 @@ def pipe_of(content: bytes, *, closed: bool = True) -> Iterator[int]:
 
     writer = threading.Thread(target=write)
     writer.start()
+    if not closed:  # what there is lies in the pipe before anybody's patience begins
+        writer.join()
     try:
         yield reading
     finally:
