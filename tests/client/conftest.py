@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -174,6 +175,26 @@ def face_video(tmp_path_factory: pytest.TempPathFactory, astronaut: Image, make_
     shifts = [(round(6 * np.sin(0.2 * number)), round(4 * np.cos(0.2 * number))) for number in range(76)]
     frames = [np.roll(astronaut, shift, axis=(1, 0)) for shift in shifts]
     return make_video(tmp_path_factory.mktemp("film") / "portrait.avi", frames)
+
+
+def children_of(pid: int) -> list[int]:
+    """The child processes of a running process, whichever of its threads started them.
+
+    A thread may end while it is looked at.
+    """
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found += [int(child) for child in (thread / "children").read_text().split()]
+    return found
+
+
+def has_ended(pid: int) -> bool:
+    """Whether the process is gone, or waits only for its parent to notice."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def real_clips() -> list[Path]:

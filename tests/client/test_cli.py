@@ -14,14 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mien_client.sessions import Session, read_session, write_session
 from mien_client.site import Site, open_site
 from mien_common.cli import main
 
+from .conftest import MakeVideo, children_of, has_ended
+
 Mien = Callable[..., "Done"]
 
+PATIENCE_S = 120.0
 COMMAND = [sys.executable, "-c", "from mien_common.cli import main; main()"]
 
 
@@ -224,20 +229,21 @@ def test_a_progress_bar_on_a_terminal_takes_any_name(site: Site, face_video: Pat
     assert b"Traceback" not in drawn
 
 
-def _children(pid: int) -> list[int]:
-    try:
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
+@pytest.fixture(scope="module")
+def long_film(
+    tmp_path_factory: pytest.TempPathFactory, astronaut: NDArray[np.uint8], make_video: MakeVideo
+) -> Path:
+    """So long that nobody is done with it between its first frames and a Ctrl-C."""
+    frames = [np.roll(astronaut[::2, ::2], number, axis=1) for number in range(7)] * 300
+    return make_video(tmp_path_factory.mktemp("film") / "long.avi", frames)
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_ingest_leaves_neither_process_nor_session(
-    site: Site, face_video: Path, kind: signal.Signals
+    site: Site, long_film: Path, kind: signal.Signals
 ) -> None:
     with subprocess.Popen(
-        [*COMMAND, "agent", "ingest", str(face_video), "--site", str(site.folder), "--json"],
+        [*COMMAND, "agent", "ingest", str(long_film), "--site", str(site.folder), "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -246,15 +252,15 @@ def test_an_interrupted_ingest_leaves_neither_process_nor_session(
         assert command.stdout is not None
         while (event := json.loads(command.stdout.readline())).get("frames", 0) == 0:
             assert event["event"] in ("start", "progress")
-        workers = _children(command.pid)
+        workers = children_of(command.pid)
         assert workers
         command.send_signal(kind)
-        _, errors = command.communicate(timeout=20)
+        _, errors = command.communicate(timeout=PATIENCE_S)
     assert command.returncode in ({130} if kind == signal.SIGINT else {143, -signal.SIGTERM})
     assert "Traceback" not in errors
     assert list(site.sessions.iterdir()) == []
-    end = time.monotonic() + 20
-    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+    end = time.monotonic() + PATIENCE_S
+    while not all(has_ended(worker) for worker in workers):
         assert time.monotonic() < end, "the face process outlived its command"
         time.sleep(0.02)
 
@@ -286,7 +292,7 @@ class TestJoin:
             assert agent.stderr is not None
             assert "WARNING waiting server=127.0.0.1:1" in agent.stderr.readline()
             agent.send_signal(kind)
-            output, errors = agent.communicate(timeout=20)
+            output, errors = agent.communicate(timeout=PATIENCE_S)
         assert agent.returncode in (0, 130)
         assert "site site-1 left the federation" in errors
         assert "Traceback" not in errors
@@ -299,7 +305,7 @@ class TestJoin:
             assert agent.stderr is not None
             agent.stderr.readline()
             with started() as second:
-                output, errors = second.communicate(timeout=60)
+                output, errors = second.communicate(timeout=PATIENCE_S)
             assert error_of(Done(second.returncode, output, errors)).startswith(
                 f"error: another agent is running on {site.folder}. Stop it first"
             )
@@ -309,13 +315,13 @@ class TestJoin:
             assert agent.stderr is not None
             assert "waiting" in agent.stderr.readline()
             agent.terminate()
-            agent.communicate(timeout=20)
+            agent.communicate(timeout=PATIENCE_S)
 
     def test_a_key_that_others_can_read_stops_it(
         self, started: Callable[[], subprocess.Popen[str]], site: Site
     ) -> None:
         site.private_key_file.chmod(0o644)
         with started() as agent:
-            output, errors = agent.communicate(timeout=60)
+            output, errors = agent.communicate(timeout=PATIENCE_S)
         said = error_of(Done(agent.returncode, output, errors))
         assert "can be read by others. Run: chmod 600" in said
