@@ -120,9 +120,11 @@ def listening(answer: Callable[[socket.socket], None]) -> Iterator[int]:
 
         thread = threading.Thread(target=accept)
         thread.start()
-        yield server.getsockname()[1]
-        server.shutdown(socket.SHUT_RDWR)
-        thread.join(timeout=10)
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join(timeout=60)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -177,6 +179,8 @@ def test_a_server_without_tls() -> None:
         with connection:
             connection.recv(1000)
             connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            while connection.recv(1000):  # hung up on with something unread, the other side loses the answer
+                pass
 
     with listening(greet) as port, pytest.raises(ServerUnreachableError) as raised:
         check_server(f"127.0.0.1:{port}", make_authority().pem)
@@ -202,10 +206,11 @@ def test_a_server_that_never_says_a_word(authority: Authority, monkeypatch: pyte
 
 
 def test_nobody_there(authority: Authority) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    with pytest.raises(ServerUnreachableError) as raised:
-        check_server(f"127.0.0.1:{port}", authority.pem)
+    with socket.socket() as taken:  # held and not listened at: nobody else can come to answer there
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(ServerUnreachableError) as raised:
+            check_server(f"127.0.0.1:{port}", authority.pem)
     assert str(raised.value).startswith(f"no server answers at 127.0.0.1:{port}: ")
     assert "Connection refused" in str(raised.value)
     assert str(raised.value).endswith("Is `mien server up` running?")

@@ -24,6 +24,8 @@ from mien_common.errors import ConfinementError
 
 Attempt = Callable[..., dict[str, Any]]
 
+PATIENCE_S = 120.0
+
 PROLOGUE = """
 import ctypes, errno, json, os, socket, subprocess, sys, threading
 from pathlib import Path
@@ -74,7 +76,7 @@ def attempts(tmp_path: Path, tcp_server: socket.socket, udp_server: socket.socke
             [sys.executable, "-c", script, str(tmp_path), *ports],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
         assert done.returncode == 0, done.stderr
         outcome: dict[str, Any] = json.loads(done.stdout)
@@ -105,6 +107,8 @@ NETWORK = """
     attempt("pair", socket.socketpair)
     attempt("old socket", lambda: open_before.sendto(b"face", ("127.0.0.1", udp_port)))
     attempt("old socket, connected", lambda: open_before.connect(("127.0.0.1", udp_port)))
+"""
+NAME = """
     try:
         socket.getaddrinfo("example.org", 443)
         outcome["name"] = "done"
@@ -125,7 +129,7 @@ def _received(server: socket.socket) -> bytes | None:
 
 
 def test_no_way_to_a_network(attempts: Attempt, tcp_server: socket.socket, udp_server: socket.socket) -> None:
-    outcome = attempts(NETWORK.format(confine="confine()"))
+    outcome = attempts(NETWORK.format(confine="confine()") + NAME)
     assert outcome.pop("name") == "no answer"
     assert set(outcome.values()) == {"EPERM"}, outcome
     assert _received(tcp_server) is None
@@ -309,7 +313,10 @@ def test_calls_of_another_architecture_do_not_slip_past(tmp_path: Path) -> None:
     """An x32 call number names the same call in a table that a filter may have forgotten."""
     code = PROLOGUE + "confine()\nprint(libc.syscall(0x40000000 + 41, 2, 1, 0), flush=True)\n"
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path), "1", "2"], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code, str(tmp_path), "1", "2"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == -signal.SIGSYS or done.stdout == "-1\n"
 
@@ -364,7 +371,7 @@ def test_landlock_alone_stops_writes_connections_and_signals(
         """
         from mien_client.face.landlock import allow_reading_only
         with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind("\\0mien-abstract")
+            listener.bind(f"\\0mien-abstract-{os.getpid()}")
             listener.listen()
         outcome["abi"] = allow_reading_only([Path(sys.base_prefix, "lib"), Path("/does/not/exist")])
         attempt("write new", lambda: open(folder / "new", "wb"))
@@ -457,7 +464,7 @@ def test_it_needs_no_privilege(tmp_path: Path) -> None:
         [*drop, "--bounding-set=-all", sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         cwd="/",
     )
     if "Permission denied" in done.stderr or "No module named" in done.stderr:
@@ -491,7 +498,7 @@ def test_the_process_that_decodes_video_has_no_network(tmp_path: Path, command: 
         [sys.executable, "-c", textwrap.dedent(code), "agent", *command, str(tmp_path / "absent.avi")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.stdout.split() == ["refused"] * 4 + ["0"], done.stdout + done.stderr
     assert done.stderr.startswith("error: ")
