@@ -5,6 +5,7 @@ The door is the server's own, with TLS, in a thread; only the SuperLink behind i
 
 import datetime as dt
 import json
+import signal
 import socket
 import ssl
 import stat
@@ -296,9 +297,10 @@ class TestTheCommand:
 
     @pytest.fixture
     def joined(self, monkeypatch: pytest.MonkeyPatch) -> list[Site]:
-        """The sites that an agent was started on."""
+        """The sites that an agent was started on; this process keeps its own way to be ended."""
         started: list[Site] = []
         monkeypatch.setattr("mien_client.agent.run_agent", started.append)
+        monkeypatch.setattr(signal, "signal", lambda *_: None)
         return started
 
     @pytest.mark.usefixtures("opened")

@@ -18,6 +18,12 @@ def some(seed: int = 0) -> Some:
     return torch.from_numpy(prediction), torch.from_numpy(target), torch.from_numpy(counts)
 
 
+def guessed(*shape: int, kind: torch.dtype = torch.float32) -> Tensor:
+    """A prediction to learn from: the same in every run."""
+    guess = torch.rand(shape, dtype=kind, generator=torch.Generator().manual_seed(7))
+    return guess.requires_grad_()
+
+
 def counted(some: Some, column: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     prediction, target, counts = (tensor.numpy() for tensor in some)
     return prediction[counts][:, column], target[counts][:, column]
@@ -51,7 +57,7 @@ def gradient_of(loss: Tensor, prediction: Tensor) -> Tensor:
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64])
 def test_where_no_frame_counts_nothing_is_learnt_and_nothing_breaks(share: float, kind: torch.dtype) -> None:
-    prediction = torch.rand(2, 9, 2, dtype=kind, requires_grad=True)
+    prediction = guessed(2, 9, 2, kind=kind)
     nothing = torch.zeros(2, 9, dtype=torch.bool)
     loss = loss_of(prediction, torch.zeros(2, 9, 2, dtype=kind), nothing, share)
     assert float(loss.detach()) == pytest.approx(1 - share)
@@ -60,7 +66,7 @@ def test_where_no_frame_counts_nothing_is_learnt_and_nothing_breaks(share: float
 
 @pytest.mark.parametrize("constant", [0.0, 0.7, -1.0])
 def test_constant_ratings_give_the_ccc_nothing_to_learn(constant: float) -> None:
-    prediction = torch.rand(2, 9, 2, requires_grad=True)
+    prediction = guessed(2, 9, 2)
     loss = ccc_loss(prediction, torch.full((2, 9, 2), constant), torch.ones(2, 9, dtype=torch.bool))
     assert float(loss.detach()) == pytest.approx(1.0, abs=1e-5)
     gradient = gradient_of(loss, prediction)
@@ -77,8 +83,8 @@ def test_the_mean_square_still_learns_from_constant_ratings() -> None:
 
 
 def test_one_counted_frame_is_no_trace() -> None:
-    prediction = torch.rand(1, 9, 2, requires_grad=True)
+    prediction = guessed(1, 9, 2)
     one = torch.arange(9)[None] == 4
-    loss = ccc_loss(prediction, torch.rand(1, 9, 2), one)
+    loss = ccc_loss(prediction, torch.linspace(-1, 1, 18).view(1, 9, 2), one)
     assert float(loss.detach()) == pytest.approx(1.0)
     assert bool(gradient_of(loss, prediction).isfinite().all())

@@ -680,7 +680,7 @@ def test_fetches_at_the_same_time_wait_for_each_other(lab: Site, mirror: Mirror)
     mirror.spoilt["1.1.0/card.json"] = wait
     first = threading.Thread(target=bring, args=(lab,))
     first.start()
-    assert slow.wait(10)
+    assert slow.wait(60)
     assert bring(lab) == "1.1.0"
     first.join()
     assert mirror.asked.count("1.1.0/card.json") == 1

@@ -15,7 +15,7 @@ from mien_client.sessions import Session, write_session
 from mien_client.site import Site
 from mien_common.architecture import Architecture
 from mien_common.errors import ModelError, SessionError, SettingsError
-from mien_common.network import AffectNetwork
+from mien_common.network import build
 from mien_common.published import ModelCard, publish
 from mien_common.schema import AU_V1
 from mien_common.weights import weights_of
@@ -38,7 +38,7 @@ def published(folder: Path, architecture: Architecture) -> Path:
         versions={},
         sha256="0" * 64,
     )
-    return publish(folder, weights_of(AffectNetwork(architecture)), card)
+    return publish(folder, weights_of(build(architecture, 1)), card)
 
 
 @pytest.fixture

@@ -140,7 +140,7 @@ def test_a_folder_that_is_no_site_is_refused(tmp_path: Path) -> None:
 
 def run(site: Site, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mien_common", "agent", "status", "--site", str(site.folder), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
 def test_the_command_for_people_and_programs(full_site: Site) -> None:
@@ -167,5 +167,5 @@ import mien_client.status, mien_client.commands.status
 heavy = {"torch", "mediapipe", "cv2", "flwr", "matplotlib", "grpc"} & set(sys.modules)
 sys.exit(f"loaded {sorted(heavy)}" if heavy else 0)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
