@@ -50,5 +50,6 @@ def test_operation(case: Any, api: tuple[str, str]) -> None:
     case.call_and_validate(
         address,
         headers={"Authorization": f"Bearer {token}"},
+        timeout=60,
         excluded_checks=[positive_data_acceptance] if is_start else None,
     )
