@@ -224,6 +224,7 @@ def _commands() -> list[str]:
         ("folds = 2", "folds = 9", "split.folds"),
         ('kind = "k-fold", folds = 2', 'kind = "official"', "split.kind"),
         ('"data"', '"nowhere"', "nowhere"),
+        ('path = "data"', 'path = "data", features = "AU"', "corpus.features: csv has one set"),
         ("seeds = [1]", "seeds = [1, 1]", "seeds"),
         ('name = "tiny"', 'name = "tiny', "is not TOML"),
     ],
@@ -262,13 +263,40 @@ def _out_of_range(data: Path) -> str:
     return "P0.ratings.csv"
 
 
-@pytest.mark.parametrize("spoil", [_without_raters, _of_two_schemas, _without_a_valid_frame, _out_of_range])
+def _constant_and_weighted(data: Path) -> str:
+    """What no run could use is said before the first of them."""
+    times = np.arange(60) / 25
+    flat = np.column_stack([times, *[np.full(60, 0.25)] * 4])
+    _write(data / "P3.ratings.csv", "time,valence_X,arousal_X,valence_Y,arousal_Y", flat)
+    file = data.parent / "compare.toml"
+    file.write_text(file.read_text().replace('path = "data"', 'path = "data", gold_standard = "weighted"'))
+    return "P3.features.csv: recording P3, valence"
+
+
+def _given_and_not_there(data: Path) -> str:
+    file = data.parent / "compare.toml"
+    file.write_text(file.read_text().replace('path = "data"', 'path = "data", gold_standard = "given"'))
+    return "comes without a gold standard"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _without_raters,
+        _of_two_schemas,
+        _without_a_valid_frame,
+        _out_of_range,
+        _constant_and_weighted,
+        _given_and_not_there,
+    ],
+)
 def test_data_that_cannot_be_used_are_one_line_with_the_file(
     mien: Mien, tmp_path: Path, spoil: Callable[[Path], str]
 ) -> None:
     write_people(tmp_path / "data", frames=60)
+    file = configure(tmp_path)
     named = spoil(tmp_path / "data")
-    assert named in error_of(mien(configure(tmp_path)))
+    assert named in error_of(mien(file))
 
 
 def test_presets_can_be_printed_edited_and_run_from_the_file(mien: Mien, tmp_path: Path) -> None:

@@ -78,9 +78,9 @@ def compare(
     interrupt_on_signals()
     folder = out or Path("results") / chosen.name.replace(" ", "_")
     try:
-        count = workers_for(chosen, workers)
-        corpus = _opened(chosen, folder.parent / "made-data", as_json)
         with _named(source):
+            count = workers_for(chosen, workers)
+            corpus = _opened(chosen, folder.parent / "made-data", as_json)
             jobs(chosen, corpus)
         screen = _screen(chosen, corpus, as_json)
         with screen:

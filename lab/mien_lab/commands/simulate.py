@@ -25,11 +25,12 @@ def simulate(
 ) -> None:
     """Train a small GRU over very many tiny sites, as the agents would, and by the server's own rule.
 
-    Sites are trained side by side, up to 25 in the same tensors, each with weights, windows and optimiser of
-    its own: the numbers of the agents' own training to rounding, in a fraction of its time. A block's data
-    are made when its turn comes, so memory does not grow with the number of sites (but for the robust rules,
-    which look at all updates together). The sites are people of the synthetic set: no evidence about real
-    ones. Ctrl-C stops everything.
+    Sites are trained side by side, up to 25 in the same tensors, each with
+    weights, windows and optimiser of its own: the numbers of the agents' own
+    training to rounding, in a fraction of its time. A block's data are made when
+    its turn comes, so memory does not grow with the number of sites (but for the
+    robust rules, which look at all updates together). The sites are people of the
+    synthetic set: no evidence about real ones. Ctrl-C stops everything.
     """
     import os
     from typing import get_args

@@ -53,7 +53,23 @@ def admit(
                 f"{own[0].source}: participant {person} has no frame in which the face was measured. "
                 "Leave their files out, or extract them again."
             )
+    note = "; ".join(filter(None, [note, in_one_note(lacking_raters(recordings))]))
     return Corpus(name, channels, rate_hz, tuple(recordings), dict(partitions or {}), note)
+
+
+def lacking_raters(recordings: Sequence[RatedRecording]) -> list[str]:
+    """A note for each recording without ratings of somebody who rated most of the others.
+
+    Its gold standard is of fewer people: often meant so, sometimes a file that lost a column.
+    """
+    rated = Counter(rater for recording in recordings for rater in recording.raters)
+    usual = [rater for rater, times in rated.items() if 2 * times > len(recordings)]
+    lacking = [(each.name, [rater for rater in usual if rater not in each.raters]) for each in recordings]
+    return [
+        f"{name}: no ratings by {', '.join(raters)}, who rated most recordings"
+        for name, raters in lacking
+        if raters
+    ]
 
 
 def _check(recording: RatedRecording, channels: tuple[str, ...]) -> None:

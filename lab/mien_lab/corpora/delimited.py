@@ -26,6 +26,8 @@ NAMELESS: Final = "(no name)"
 """A column whose cell in the header is empty."""
 _WORD_COLUMNS: Final = frozenset(("name", "instance_name", "file", "filename", "recording", "participant"))
 """Columns that say whose row it is; AVEC's begin with one."""
+_LARGEST: Final = float(np.finfo(np.float32).max)
+"""Features are kept in single precision, in which a larger number would be none."""
 _DECIMAL_COMMA: Final = re.compile(r"\s*[+-]?\d+,\d+\s*")
 
 
@@ -99,10 +101,13 @@ def table_from_rows(layout: Layout, rows: bytes) -> Table:
     if not len(values):
         raise InputError(f"{path} holds no rows.")
     columns = tuple(names[place] or NAMELESS for place in layout.kept if names[place] not in layout.words)
-    infinite = np.argwhere(np.isinf(values))
+    infinite = np.argwhere(np.abs(values) > _LARGEST)
     if infinite.size:
         row, column = infinite[0]
-        raise InputError(f"{path}, row {row + 1}, column {columns[column]}: an infinite number.")
+        raise InputError(
+            f"{path}, row {row + 1}, column {columns[column]}: an infinite number, or one too large "
+            "for single precision."
+        )
     return Table(path, columns, values, said)
 
 

@@ -117,9 +117,10 @@ def weighted_mean(ratings: Trace) -> Trace:
     total = weights.sum()
     centre = float((weights * means).sum() / total) if total > 0 else np.nan
     if not -1.0 <= centre <= 1.0:
+        constant = all(np.ptp(trace[kept]) == 0 for trace, kept in zip(ratings, known, strict=True))
+        why = "are undefined, as no rating ever changes, and" if constant else f"(mean {weights.mean():.3f})"
         raise RatingsError(
-            f"the raters' CCCs with each other (mean {weights.mean():.3f}) give no weights. "
-            'Set corpus.gold_standard to "mean".'
+            f'the raters\' CCCs with each other {why} give no weights. Set corpus.gold_standard to "mean".'
         )
     return _mean_over_raters(ratings - means[:, None]) + centre
 

@@ -92,7 +92,7 @@ def jobs(config: Config, corpus: Corpus) -> tuple[Job, ...]:
         The configuration asks for something that cannot be.
     """
     every = folds(corpus, config.split)
-    refuse_impossible(config, every)
+    refuse_impossible(config, corpus, every)
     made = tuple(
         Job(model.name, method.name, seed, fold.name)
         for seed in config.seeds

@@ -24,7 +24,7 @@ from mien_common.config_problems import first_problem
 from mien_common.errors import InputError, SettingsError
 from mien_common.files import read_bounded
 from mien_common.messages import TrainingSettings
-from mien_server.rules.settings import RuleSettings
+from mien_server.rules.settings import USES, RuleSettings
 
 LIMIT_BYTES: Final = 256 * 1024
 """Largest configuration that is read."""
@@ -200,8 +200,12 @@ def read_config(path: Path) -> Config:
     """
     try:
         text = read_bounded(path, LIMIT_BYTES).decode()
-    except (InputError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} cannot be read: it is not in UTF-8. Give a TOML file.") from error
+    except InputError as error:
+        raise SettingsError(
+            f"{path} cannot be read: {str(error).removeprefix(f'cannot read {path}: ')}"
+        ) from error
     return parse_config(text, str(path), path.parent)
 
 
@@ -235,13 +239,21 @@ def _misfits(config: Config) -> Iterator[str]:
             "Give a share, or leave patience out."
         )
     for index, model in enumerate(config.models):
+        if "channels" in model.architecture.model_fields_set:
+            yield f"models[{index}].architecture.channels: the data say how many there are. Leave it out."
         if model.architecture.predicts == "window" and config.protocol != "mase2021":
             yield (
                 f"models[{index}].architecture.predicts: a pair per window is scored under "
                 f'protocol = "mase2021" only, and this is "{config.protocol}".'
             )
     for index, method in enumerate(config.methods):
+        yield from _misfits_of_rule(f"methods[{index}].rule", method.rule)
         yield from _misfits_of_personalisation(config, f"methods[{index}].personalisation", method)
+        if "fine_tuning_epochs" in method.model_fields_set and method.personalisation != "fine-tuning":
+            yield (
+                f"methods[{index}].fine_tuning_epochs: nothing is fine-tuned. Leave it out, or set "
+                'personalisation to "fine-tuning".'
+            )
 
 
 def _misfits_of_corpus(corpus: CorpusChoice) -> Iterator[str]:
@@ -252,6 +264,18 @@ def _misfits_of_corpus(corpus: CorpusChoice) -> Iterator[str]:
         yield "corpus.path: synthetic data are made from their seed, not read. Leave it out."
     if not made and corpus.participants is not None:
         yield f"corpus.participants: only data that are made have it ({', '.join(MADE)}). Leave it out."
+
+
+def _misfits_of_rule(key: str, rule: RuleSettings) -> Iterator[str]:
+    """Numbers that would decide nothing: a row of the table would be called what it is not."""
+    for name in sorted(rule.model_fields_set - USES[rule.name] - {"name"}):
+        users = ", ".join(other for other, numbers in USES.items() if name in numbers)
+        yield f"{key}.{name}: {rule.name} does not look at it. It is for {users}. Leave it out."
+    if "byzantine_sites" in USES[rule.name] and not rule.byzantine_sites:
+        yield (
+            f"{key}.byzantine_sites: tell {rule.name} how many sites may be hostile, at least 1. "
+            "If none can be, take fedavg."
+        )
 
 
 def _misfits_of_personalisation(config: Config, key: str, method: Method) -> Iterator[str]:

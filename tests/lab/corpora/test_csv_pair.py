@@ -156,3 +156,14 @@ def test_two_recordings_of_one_name_are_refused(tmp_path: Path) -> None:
     (one,) = read_csv(tmp_path).recordings
     with pytest.raises(InputError, match="two recordings are called anna_1"):
         admit("x", ("pupil_0", "pupil_1"), 10.0, [one, one])
+
+
+def test_a_recording_that_a_usual_rater_did_not_rate_is_noted(tmp_path: Path) -> None:
+    rated = np.column_stack([seconds(200, 10.0), traces(200, 4, 3)])
+    names = ("time", "valence_A", "arousal_A", "valence_B", "arousal_B")
+    for name in ("ann_1", "ben_1", "cid_1"):
+        write_pair(tmp_path, name)
+        write_csv(tmp_path / f"{name}.ratings.csv", names, rated)
+    assert "no ratings by" not in read_csv(tmp_path).note
+    write_csv(tmp_path / "ben_1.ratings.csv", names[:3], rated[:, :3])
+    assert "no ratings by B, who rated most recordings (ben_1)" in read_csv(tmp_path).note

@@ -158,3 +158,10 @@ def test_one_rater_or_two_who_never_met_have_no_agreement() -> None:
     apart = inter_rater(recording(given)).arousal
     assert np.isnan(apart.pearson)
     assert apart.reason == "R0 and R1 have fewer than two frames of arousal in common"
+
+
+def test_ratings_that_never_change_are_said_to_give_no_weights() -> None:
+    given = raters(3)
+    given[:, :, 1] = np.array([0.1, 0.2, 0.3])[:, None]
+    with pytest.raises(RatingsError, match=r"P16, arousal: .* no rating ever changes, and give no weights"):
+        gold_standard(recording(given), "weighted")

@@ -56,6 +56,7 @@ def test_csv_is_read_however_it_was_written(tmp_path: Path, content: str) -> Non
         ("time;FM1\n0;0.5\n0.04;x\n", "line 3, column FM1: 'x' is not a number"),
         ("time;FM1\n0;0.5\n\n0.04\n", "line 4: 1 cells where the header has 2"),
         ("time;FM1\n0;inf\n", "row 1, column FM1: an infinite number"),
+        ("time;FM1\n0;0.5\n0.04;-1e39\n", "row 2, column FM1: an infinite number, or one too large"),
         ("time;FM1;FM1 \n0;1;1\n", "has the column FM1 more than once"),
         ("0;0.5\n0.04;0.5\n", "line 1: numbers where the names of the columns should be"),
         ("time;FM1\n", "holds no rows"),

@@ -168,3 +168,34 @@ def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty.toml").write_bytes(b"")
     with pytest.raises(SettingsError, match=r"empty\.toml: name: is missing"):
         read_config(tmp_path / "empty.toml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "proximal_mu = 0.1",
+            "proximal_mu = 0.1, byzantine_sites = 2",
+            r"methods\[1\]\.rule\.byzantine_sites: fedprox does not look at it\. It is for krum, multi-krum,",
+        ),
+        (
+            '"fedprox", proximal_mu = 0.1',
+            '"bulyan"',
+            r"methods\[1\]\.rule\.byzantine_sites: tell bulyan how many",
+        ),
+        (
+            "participation = 0.5",
+            "fine_tuning_epochs = 3",
+            r"methods\[1\]\.fine_tuning_epochs: nothing is fine-tuned",
+        ),
+        (
+            "bidirectional = true",
+            "channels = 40",
+            r"models\[1\]\.architecture\.channels: the data say how many",
+        ),
+    ],
+)
+def test_a_number_that_nothing_looks_at_is_refused(read: Read, old: str, new: str, said: str) -> None:
+    assert old in GOOD
+    with pytest.raises(SettingsError, match=said):
+        read(GOOD.replace(old, new))
