@@ -6,13 +6,12 @@ type; what was started here ends with the block, or with us.
 
 import json
 import os
-import random
 import socket
 import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -180,7 +179,11 @@ def _path() -> str:
 
 def _free_ports(count: int) -> list[int]:
     """Ports on loopback that nobody has now."""
-    return list(islice(filter(_is_free, random.sample(PORTS, len(PORTS))), count))
+    return list(islice(filter(_is_free, _candidates), count))
+
+
+# From another place in each process, as two may choose before either listens; and never twice the same.
+_candidates = islice(cycle(PORTS), 7 * os.getpid() % len(PORTS), None)
 
 
 def _is_free(port: int) -> bool:
