@@ -232,3 +232,15 @@ def _children(process: int) -> set[int]:
         with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
             found |= set(map(int, (task / "children").read_text().split()))
     return found
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--rule", "bulyan"], "tell bulyan how many sites may be hostile"),
+        (["--rule", "median", "--byzantine-sites", "1"], "--rule median does not look at it"),
+        (["--rule", "krum", "--byzantine-sites", "1", "--sites", "4"], "krum needs 5 sites a round"),
+    ],
+)
+def test_rules_against_hostile_sites_are_told_how_many(options: list[str], said: str) -> None:
+    assert said in str(CliRunner().invoke(app, ["simulate", *options]).exception)

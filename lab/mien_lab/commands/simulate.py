@@ -13,6 +13,9 @@ def simulate(
     rule: Annotated[
         str, typer.Option(help="Federated rule: fedavg, fedprox, fedadam, median, krum, …")
     ] = "fedavg",
+    byzantine_sites: Annotated[
+        int, typer.Option(min=0, help="How many sites krum, multi-krum and bulyan allow to be hostile.")
+    ] = 0,
     participation: Annotated[float, typer.Option(help="Share of sites asked in a round.")] = 1.0,
     seconds: Annotated[
         float, typer.Option(min=5, max=3600, help="Mean length of a site's recording.")
@@ -40,7 +43,7 @@ def simulate(
     require_system_libraries()
     from mien_common.errors import SettingsError
     from mien_server.logs import interrupt_on_signals
-    from mien_server.rules.settings import RuleName, RuleSettings
+    from mien_server.rules.settings import USES, RuleName, RuleSettings
 
     from ..simulation import ALL_AT_ONCE, SimulatedRound, SimulationSettings
     from ..simulation import simulate as run_simulation
@@ -50,12 +53,20 @@ def simulate(
         raise SettingsError(
             f"--rule {rule}: there is no such rule. Take one of {', '.join(get_args(RuleName))}."
         )
+    allows_hostile = any(rule == name and "byzantine_sites" in numbers for name, numbers in USES.items())
+    if allows_hostile and not byzantine_sites:
+        raise SettingsError(
+            f"--byzantine-sites: tell {rule} how many sites may be hostile, at least 1. "
+            "If none can be, take --rule fedavg."
+        )
+    if byzantine_sites and not allows_hostile:
+        raise SettingsError(f"--byzantine-sites: --rule {rule} does not look at it. Leave it out.")
     if not 0 < participation <= 1:
         raise SettingsError(f"--participation {participation:g}: give a share above 0 and up to 1.")
     settings = SimulationSettings(
         sites=sites,
         rounds=rounds,
-        rule=RuleSettings.model_validate({"name": rule}),
+        rule=RuleSettings.model_validate({"name": rule, "byzantine_sites": byzantine_sites}),
         participation=participation,
         seconds=seconds,
         seed=seed,
