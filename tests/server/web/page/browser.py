@@ -27,7 +27,6 @@ PATIENCE_MS: Final = 60_000
 
 Theme = Literal["light", "dark"]
 
-_KEPT: Final = "data-kept"
 _KEEP: Final = """([part, words, kept]) => {
   const watched = document.querySelector(part);
   new MutationObserver(() => {
@@ -120,18 +119,18 @@ def _log_in(context: BrowserContext, base: str, token: str) -> None:
     assert answer.ok, answer.text()
 
 
-def keep(page: Page, part: str, words: str) -> None:
+def keep(page: Page, part: str, words: str, kept: str = "data-kept") -> None:
     """Remember from now on what ``words`` within ``part`` say, whenever that changes, for :func:`was_said`.
 
     What is only there for some seconds could otherwise come and go between two looks of a busy machine.
     """
-    page.evaluate(_KEEP, [part, words, _KEPT])
+    page.evaluate(_KEEP, [part, words, kept])
 
 
-def was_said(page: Page, text: str) -> None:
-    """Wait until they said ``text``, if they have not already: as one line, what each says after a ``|``."""
+def was_said(page: Page, pattern: str, kept: str = "data-kept", patience_ms: int = PATIENCE_MS) -> None:
+    """Wait until they said this, if they have not already: in a line, with ``|`` between one and the next."""
     expect(page.locator("body")).to_have_attribute(
-        _KEPT, re.compile(rf"^.*{re.escape(text)}.*$", re.MULTILINE)
+        kept, re.compile(pattern, re.MULTILINE), timeout=patience_ms
     )
 
 

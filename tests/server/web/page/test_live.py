@@ -56,7 +56,7 @@ def test_what_was_missed_is_fetched_when_the_server_is_back(served: Served, brow
         next_round(served, 5)
         next_round(served, 6)
         served.start()
-        was_said(page, "Connected again")
+        was_said(page, r"^Connected again\.")
         served.record()  # after half a minute, on a busy machine, its lag would be said
         expect(page.locator("[data-chart=valence] [role=slider]")).to_have_attribute("aria-valuemax", "6")
         page.get_by_label("Kind of event").select_option("round")
@@ -109,3 +109,24 @@ def test_a_history_that_lags_is_said(served: Served, browser: Browser) -> None:
         expect(page.locator("#banners")).to_contain_text("The history is 3 min 20 s behind")
         expect(page.locator("#banners")).to_contain_text("mien server init DIR --renew")
         found.wrong.clear()  # the stream that we took away
+
+
+def test_a_history_that_is_away_is_no_lost_connection(served: Served, browser: Browser) -> None:
+    with visited(browser, served.base, served.operator) as found:
+        page = found.page
+        status = page.evaluate("fetch('api/v1/status').then((answer) => answer.json())")
+        status["server"]["behind_s"] = None
+        away = {"status": 503, "json": {"detail": "the history cannot be read now"}}
+        page.route("**/api/v1/status", lambda route: route.fulfill(json=status))
+        page.route("**/api/v1/runs?*", lambda route: route.fulfill(**away))
+        page.route("**/api/v1/events?*", lambda route: route.fulfill(**away))
+        page.reload()
+        asked = [page.wait_for_event("response", lambda answer: answer.status == 503) for _ in range(4)]
+        assert asked  # again and again
+        expect(page.locator("#run .figure.round .big")).to_contain_text("of 20")
+        expect(page.locator(".banner.bad")).to_have_count(0)
+        page.unroute_all()
+        expect(page.locator("#log-list li").first).to_be_visible()  # it came back by itself
+        expect(page.locator("[data-chart=valence] [role=slider]")).to_be_visible()
+        assert all("503" in words for words in found.wrong)
+        found.wrong.clear()
