@@ -174,7 +174,7 @@ def _listed(awaits: Sequence[Awaited], now: dt.datetime) -> str:
 
 def _seen(site: Awaited, now: dt.datetime) -> str:
     if site.last_seen is None:
-        return f"{site.site} never seen"
+        return site.site if site.presence == "online" else f"{site.site} {site.presence}"
     seconds = (now - dt.datetime.fromisoformat(site.last_seen)).total_seconds()
     return f"{site.site} last seen {ago(seconds)} ago"
 
@@ -195,6 +195,8 @@ def _awaited(progress: Progress, sites: Mapping[str, SiteFacts]) -> tuple[Awaite
     for name in names:
         site = sites.get(name)
         presence, seen = (site.presence, site.last_seen) if site else ("never seen", None)
+        if seen is None and name in progress.online:  # while the history is away, only the run saw it
+            presence = "online"
         found.append(Awaited(site=name, presence=presence, last_seen=seen))
     return tuple(found)
 

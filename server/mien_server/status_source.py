@@ -8,20 +8,26 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from sqlalchemy import URL
 
-from mien_common.errors import StorageError, TrustError
+from mien_common.errors import MienError, StorageError, TrustError
 from mien_server.certificates import ending_soon
 from mien_server.facts import RoundFacts, RunFacts, Status
 from mien_server.folder import ServerFolder
 from mien_server.history.connection import SQLITE, history_url
 from mien_server.history.reader import History
+from mien_server.membership.standing import nodes_now
 from mien_server.status import read_status
+
+if TYPE_CHECKING:
+    from mien_server.control import NodeStanding
 
 RETRY: Final = dt.timedelta(seconds=10)
 """How long a database that did not answer is left alone: each question may cost its patience."""
+NODES: Final = dt.timedelta(seconds=2)
+"""How often the SuperLink is asked who is there, where no history tells."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,7 @@ class _StandIn:
 
     def __init__(self, folder: ServerFolder, place: Path, now: dt.datetime, held: ExitStack) -> None:
         from mien_server.history.connection import writer_engine
+        from mien_server.history.intake import Intake
         from mien_server.history.recorder import Keeper
         from mien_server.history.revisions import prepare
 
@@ -122,13 +129,29 @@ class _StandIn:
         engine = writer_engine(url)
         held.callback(engine.dispose)
         prepare(engine, url, folder, now)
+        Intake(engine, folder).look(now)  # before presence begins, which knows then who took part in a round
         self._keeper = Keeper(engine, folder, now)
         self._history = History(url)
+        self._folder = folder
+        self._nodes: list[NodeStanding] | None = None
+        self._next_nodes = now
 
     def history(self, now: dt.datetime) -> History:
         """It, up to date."""
-        self._keeper.look(None, now)
+        if now >= self._next_nodes:
+            self._next_nodes = now + NODES
+            self._nodes = _nodes(self._folder)
+        self._keeper.look(self._nodes, now)
         return self._history
+
+
+def _nodes(folder: ServerFolder) -> "list[NodeStanding] | None":
+    """Who is there, as the SuperLink says: it is in no file."""
+    try:
+        found = nodes_now(folder)
+    except (MienError, OSError):
+        return None
+    return None if found is None else list(found.values())
 
 
 def _endings(folder: ServerFolder, now: dt.datetime) -> list[str]:

@@ -53,3 +53,10 @@ def test_enough_are_there_but_not_those_that_were(folder: ServerFolder) -> None:
     assert found.in_words == (
         "waiting for sites that were there before the run was interrupted: lab-2 last seen 40 s ago"
     )
+
+
+def test_who_is_in_the_round_was_seen_also_while_no_history_tells(folder: ServerFolder) -> None:
+    trains = {"phase": "train", "online": ("lab-3", "lab-9"), "asked": ("lab-3", "lab-9")}
+    found = waiting(folder, **trains)
+    assert [site.presence for site in found.awaits] == ["online", "online"]
+    assert found.in_words == "waiting for 2 of 2 sites: lab-3, lab-9"

@@ -42,7 +42,7 @@ def standings(folder: ServerFolder, now: dt.datetime) -> tuple[list[SiteStanding
     SettingsError
         ``sites.json`` is damaged.
     """
-    nodes = _nodes(folder)
+    nodes = nodes_now(folder)
     roll = read_roll(folder)
     found = []
     for site in roll.sites:
@@ -65,7 +65,7 @@ def standings(folder: ServerFolder, now: dt.datetime) -> tuple[list[SiteStanding
     return sorted(found, key=lambda standing: (standing.name, standing.state == "revoked")), nodes is not None
 
 
-def _nodes(folder: ServerFolder) -> "dict[bytes, NodeStanding] | None":
+def nodes_now(folder: ServerFolder) -> "dict[bytes, NodeStanding] | None":
     """What the running SuperLink says of every key; None where none runs."""
     try:
         check_health(folder)

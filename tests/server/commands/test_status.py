@@ -29,7 +29,7 @@ from mien_server.history.database import open_history
 from mien_server.status import read_status
 from mien_server.status_source import StatusSource
 
-from ..history.made_history import RUNNING, MadeHistory, add_round, make_history
+from ..history.made_history import RUNNING, MadeHistory, add_round, made_nodes, make_history
 
 
 @pytest.fixture
@@ -283,3 +283,24 @@ def test_starts_without_what_a_run_needs(made: MadeHistory) -> None:
     loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in found.stderr.splitlines()}
     assert "sqlalchemy" in loaded
     assert not loaded & {"torch", "numpy", "flwr", "grpc", "alembic", "fastapi", "uvicorn", "mlflow"}
+
+
+def test_while_the_database_is_away_the_superlink_says_who_is_there(
+    made: MadeHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (made.folder.state / "history.db").unlink()
+    nodes = {node.public_key: node for node in made_nodes(made.folder, made.now)}
+    monkeypatch.setattr("mien_server.status_source.nodes_now", lambda _: nodes)
+    told = status(made.folder)
+
+    assert re.search(r"waiting for 1 of 3 sites: lab-2 last seen \d+ s ago", told)
+    stands = [line.split()[:2] for line in told.splitlines() if re.match(r"lab-\d", line)]
+    assert stands == [["lab-1", "online"], ["lab-2", "late"], ["lab-3", "online"]]
+
+
+def test_without_database_and_superlink_nobody_who_took_part_was_never_seen(made: MadeHistory) -> None:
+    (made.folder.state / "history.db").unlink()
+    told = status(made.folder)
+
+    assert "waiting for 1 of 3 sites: lab-2\n" in told
+    assert "never seen" not in told
