@@ -173,7 +173,7 @@ function awaited(sites) {
       {},
       presence(site.presence, { quiet: true }),
       element("strong", { text: site.site }),
-      site.last_seen ? element("span", {}, "last seen ", age(site.last_seen)) : "never seen",
+      site.last_seen ? element("span", {}, "last seen ", age(site.last_seen)) : site.presence === "online" ? null : site.presence,
     ),
   );
   const more = sites.length - shown.length;

@@ -85,7 +85,8 @@ export class Live {
       if (this.#source.readyState === EventSource.OPEN) this.#isBack();
       return true;
     } catch (problem) {
-      this.#isLost(problem);
+      if (problem.status === 503 && this.#source.readyState === EventSource.OPEN) this.#isFound();
+      else this.#isLost(problem);
       this.#later();
       return false;
     }
@@ -136,8 +137,13 @@ export class Live {
   }
 
   #isBack() {
-    const { connection } = this.#store;
     this.#tries = 0;
+    this.#isFound();
+  }
+
+  /** It answers, if only to say that its history is away; the status tells that, too. */
+  #isFound() {
+    const { connection } = this.#store;
     if (connection.lostSince === null) return;
     connection.lostSince = null;
     connection.why = "";
