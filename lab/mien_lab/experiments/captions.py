@@ -25,7 +25,7 @@ _LIBRARIES: Final = ("mien", "torch", "numpy", "scipy")
 
 
 def about(config: Config, note: str, partial: str | None) -> tuple[str, ...]:
-    """Data, protocol, split, lag, seeds, versions: what a reader needs to judge the numbers by.
+    """Data, protocol, split, lag, training, seeds, versions: what a reader needs to judge the numbers by.
 
     Parameters
     ----------
@@ -46,6 +46,8 @@ def about(config: Config, note: str, partial: str | None) -> tuple[str, ...]:
         f"Split: {_split(config)}.",
         f"Lag: {_lag(config)}.",
         f"Features: {_scaling(config)}.",
+        f"Training: {_training(config)}.",
+        *_postprocessing(config),
         f"Seeds: {', '.join(map(str, config.seeds))}.",
         f"Computed with {versions()}.",
     ]
@@ -116,6 +118,30 @@ def _scaling(config: Config) -> str:
         "standardised per participant, a test person's by all of that person's own features "
         "(transductive: no rating is used)"
     )
+
+
+def _training(config: Config) -> str:
+    training, share = config.training, config.split.validation_share
+    loss = {0.0: "1 − CCC", 1.0: "mean squared error"}.get(
+        training.mse_share, f"1 − CCC with a share of {training.mse_share:g} of mean squared error"
+    )
+    epochs = f"{training.local_epochs} epoch{'s' if training.local_epochs > 1 else ''}"
+    chosen = f"chosen on the last {share:.0%} of training recordings" if share else "the last one taken"
+    return (
+        f"{'up to ' if config.patience else ''}{config.rounds} round{'s' if config.rounds > 1 else ''} of "
+        f"{epochs} (as many epochs without federation), the round {chosen}; {training.optimiser} at "
+        f"{training.learning_rate:g}, loss {loss}"
+    )
+
+
+def _postprocessing(config: Config) -> list[str]:
+    """Nothing where predictions are taken as they are."""
+    ratings = config.ratings
+    steps = [f"a moving average over {ratings.smoothing_s:g} s"] * (ratings.smoothing_s > 0)
+    fitted = ["centred"] * ratings.centre + ["scaled"] * ratings.scale
+    if fitted:
+        steps.append(f"{' and '.join(fitted)} as fitted to training people")
+    return [f"Predictions: {', '.join(steps)}."] if steps else []
 
 
 def _lag(config: Config) -> str:

@@ -163,3 +163,20 @@ def test_a_caption_says_whose_features_standardised_a_test_person(
 ) -> None:
     config = made_config().model_copy(update={"scaling": scaling, "split": Split(kind=split)})
     assert any(said in sentence for sentence in about(config, "", None))
+
+
+def test_a_caption_says_how_was_trained_and_what_became_of_predictions() -> None:
+    config = made_config()
+    training = config.training.model_copy(update={"mse_share": 0.25, "local_epochs": 1, "optimiser": "sgd"})
+    ratings = config.ratings.model_copy(update={"smoothing_s": 2.0, "centre": True, "scale": True})
+    changed = config.model_copy(
+        update={"training": training, "ratings": ratings, "rounds": 40, "patience": 5}
+    )
+    assert "Predictions" not in " ".join(about(config, "", None))
+    caption = " ".join(about(changed, "", None))
+    for part in (
+        "up to 40 rounds of 1 epoch ", "the round chosen on the last 20% of training recordings",
+        "sgd at 0.003, loss 1 − CCC with a share of 0.25 of mean squared error.",
+        "Predictions: a moving average over 2 s, centred and scaled as fitted to training people.",
+    ):  # fmt: skip
+        assert part in caption
