@@ -125,6 +125,7 @@ def test_a_history_that_is_away_is_no_lost_connection(served: Served, browser: B
         assert asked  # again and again
         expect(page.locator("#run .figure.round .big")).to_contain_text("of 20")
         expect(page.locator(".banner.bad")).to_have_count(0)
+        expect(page.locator("#log .empty")).to_be_hidden()  # "Nothing yet" would be wrong
         page.unroute_all()
         expect(page.locator("#log-list li").first).to_be_visible()  # it came back by itself
         expect(page.locator("[data-chart=valence] [role=slider]")).to_be_visible()

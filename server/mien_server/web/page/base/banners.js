@@ -23,6 +23,8 @@ export function startBanners(store) {
       }, BACK_MS);
     }
     wasLost = lostSince !== null;
+    const { server } = store.status ?? {};
+    document.documentElement.toggleAttribute("data-history-away", server?.up === true && server.behind_s === null);
     const found = [
       lostSince === null ? null : lost(store.connection),
       isBack && lostSince === null ? { id: "back", tone: "good", words: () => ["Connected again. What was missed is here."] } : null,
