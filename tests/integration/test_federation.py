@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def receipts_of(federation: Federation) -> list[str]:
     return [json.loads(line)["kind"] for line in lines]
 
 
-def wait_until(condition: Callable[[], bool], what: str, patience_s: float = 60.0) -> None:
+def wait_until(condition: Callable[[], bool], what: str, patience_s: float = 120.0) -> None:
     end = time.monotonic() + patience_s
     while not condition():
         assert time.monotonic() < end, f"not within {patience_s:g} s: {what}"
@@ -92,14 +93,16 @@ def test_a_run_publishes_every_round_and_repeats_exactly(standing: Standing) -> 
 def test_a_killed_site_does_not_block_the_run_and_is_missed_where_all_are_needed(standing: Standing) -> None:
     federation = standing(*SITES)
     events = []
-    for event in federation.run("--rounds", 6, "--quorum", 2, "--deadline", 60):
+    deadline_s = 120
+    for event in federation.run("--rounds", 6, "--quorum", 2, "--deadline", deadline_s):
         events.append(event)
         if event["event"] == "round" and event["round"] == 2:
             os.killpg(federation.pid("lab-3"), signal.SIGKILL)
     done = rounds_of(events)
     assert [event["round"] for event in done] == list(range(1, 7))
     assert done[-1]["sites"]["answered"] == ["lab-1", "lab-2"]
-    assert max(event["seconds"]["total"] for event in done) < 50, "a dead site is let go before the deadline"
+    longest_s = max(event["seconds"]["total"] for event in done)
+    assert longest_s < deadline_s - 20, "a dead site is let go before the deadline"
     with pytest.raises(FederationError, match=r"2 of the 3 sites needed were online.*lab-1, lab-2") as told:
         list(federation.run("--rounds", 1, "--quorum", 3, "--wait", 3))
     assert "Traceback" not in str(told.value)
@@ -142,6 +145,7 @@ def test_a_killed_superlink_and_a_renewed_certificate_leave_the_run_going_on(sta
     ports = (federation.port, federation.enrol_port, federation.releases_port)
     before = {port: certificate_shown(port) for port in ports}
     assert len(set(before.values())) == 1
+    assert None not in before.values()
     events = []
     for event in federation.run("--rounds", 8, "--quorum", 3, "--deadline", 120):
         events.append(event)
@@ -149,8 +153,10 @@ def test_a_killed_superlink_and_a_renewed_certificate_leave_the_run_going_on(sta
             listing = subprocess.run(
                 ["pgrep", "-f", f"flower-superlink.*{federation.server}"], capture_output=True, text=True
             )
+            assert listing.stdout
             for pid in listing.stdout.split():
-                os.kill(int(pid), signal.SIGKILL)
+                with suppress(ProcessLookupError):  # killed with the one before it
+                    os.kill(int(pid), signal.SIGKILL)
         if event["event"] == "round" and event["round"] == 4:
             run_mien("server", "init", federation.server, "--renew")
             wait_until(
@@ -175,7 +181,7 @@ def test_two_agents_on_one_folder_are_refused(standing: Standing) -> None:
         mien("agent", "join", "--site", standing("lab-1").site("lab-1")),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert second.returncode == 1
     assert second.stderr.startswith("error: another agent is running on ")

@@ -98,9 +98,11 @@ def passed_on(address: str, port: int) -> Iterator[None]:
     with socketserver.ThreadingTCPServer((address, port), PassOn) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
-        yield
-        server.shutdown()
-        thread.join()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_an_expired_certificate_is_found_before_the_server_starts(make_federation: Make) -> None:
