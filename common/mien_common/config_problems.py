@@ -15,8 +15,8 @@ Location = Sequence[int | str]
 _LONGEST_SHOWN: Final = 40
 
 
-def first_problem(error: ValidationError, wanted: type[BaseModel]) -> str:
-    """The first thing wrong with what was to be a ``wanted``.
+def first_problem(error: ValidationError, wanted: type[BaseModel], also: Sequence[str] = ()) -> str:
+    """The first thing wrong with what was to be a ``wanted``; its file may have the keys ``also`` besides.
 
     A key that does not exist comes before one that is missing: the one may be the other, misspelt. A
     ``ValueError`` of a model's own validator is to read ``key: sentence``.
@@ -26,7 +26,8 @@ def first_problem(error: ValidationError, wanted: type[BaseModel]) -> str:
     match problem["type"]:
         case "extra_forbidden":
             name = str(problem["loc"][-1])
-            return f"{where}: there is no such key. {_known(name, _model_at(problem['loc'][:-1], wanted))}"
+            names = [*_keys(problem["loc"][:-1], wanted), *(also if len(problem["loc"]) == 1 else ())]
+            return f"{where}: there is no such key. {_known(name, names)}"
         case "missing":
             return f"{where}: is missing."
         case "value_error":
@@ -53,20 +54,19 @@ def key_of(location: Location) -> str:
     return text
 
 
-def _known(name: str, model: type[BaseModel] | None) -> str:
+def _known(name: str, names: list[str]) -> str:
     """What there is instead."""
-    names = list(model.model_fields) if model else []
     close = difflib.get_close_matches(name, names, n=1)
     return f"Did you mean {close[0]}?" if close else f"There are {', '.join(names)}."
 
 
-def _model_at(location: Location, model: type[BaseModel] | None) -> type[BaseModel] | None:
-    """The model that a location leads to."""
+def _keys(location: Location, model: type[BaseModel] | None) -> list[str]:
+    """Those of the model that a location leads to."""
     for part in location:
         if isinstance(part, str) and model is not None:
             field = model.model_fields.get(part)
             model = next(_models_in(field.annotation), None) if field else None
-    return model
+    return list(model.model_fields) if model else []
 
 
 def _models_in(annotation: object) -> Iterator[type[BaseModel]]:

@@ -125,12 +125,8 @@ def promote(folder: ServerFolder, model: Path, version: ReleaseVersion | None, n
         latest = _latest_version(folder)
         moves = not version.is_preview and (latest is None or latest < version)
         try:
-            if moves:
-                _point_latest(folder, version)
-            _write_index(folder, now)
+            _tell(folder, version if moves else latest, now)
         except MienError:  # no site can know of it yet, so it may still be taken back
-            if moves:
-                _point_latest(folder, latest)
             shutil.rmtree(path, ignore_errors=True)
             raise
     record_event(folder, "promoted", version=str(version), run=card.run, round=card.round)
@@ -147,15 +143,16 @@ def roll_back(folder: ServerFolder, version: ReleaseVersion, now: dt.datetime) -
         There is no such release.
     TrustError
         It is damaged.
+    StorageError
+        It cannot be written; ``latest`` stays what it was.
     """
     with _locked(folder):
         path = folder.releases / str(version)
         if not is_there(path):
             raise InputError(f"there is no release {version}. `mien server releases` lists them.")
         check_release(path, str(version), release_key(folder.tls).public_key(), *former_keys(folder))
-        _point_latest(folder, version)
-        _write_index(folder, now)
         card = read_card(path)
+        _tell(folder, version, now)
     record_event(folder, "rolled_back", version=str(version), run=card.run, round=card.round)
     log.info("event=rolled_back version=%s", version)
     return Release(version, path, card, True)
@@ -239,6 +236,19 @@ def _latest_version(folder: ServerFolder) -> ReleaseVersion | None:
         return parse_version((folder.releases / LATEST).readlink().name)
     except (OSError, InputError):
         return None
+
+
+def _tell(folder: ServerFolder, latest: ReleaseVersion | None, now: dt.datetime) -> None:
+    """Point to the latest release, and say so to sites: both, or neither."""
+    before = _latest_version(folder)
+    try:
+        if latest != before:
+            _point_latest(folder, latest)
+        _write_index(folder, now)
+    except MienError:
+        if _latest_version(folder) != before:
+            _point_latest(folder, before)
+        raise
 
 
 def _point_latest(folder: ServerFolder, version: ReleaseVersion | None) -> None:

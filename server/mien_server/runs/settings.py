@@ -21,7 +21,7 @@ from mien_common.schema import AU_V1
 from mien_common.training_settings import TrainingSettings
 from mien_server.folder import ServerFolder
 from mien_server.rules.settings import USES, RuleSettings
-from mien_server.runs.file import Source, locations, merged
+from mien_server.runs.file import AT, Source, locations, merged
 
 SETTINGS_FILE: Final = "settings.json"
 SETTINGS_LIMIT_BYTES: Final = 256 * 1024
@@ -118,7 +118,7 @@ def _validated(values: Mapping[str, Any], source: Source) -> RunSettings:
             raise SettingsError(
                 f"{source.name(problem['loc'])}: {problem['msg']}, got {problem['input']!r}"
             ) from error
-        raise SettingsError(f"{source.file}: {first_problem(error, RunSettings)}") from error
+        raise SettingsError(f"{source.file}: {first_problem(error, RunSettings, also=(AT,))}") from error
 
 
 def _check_rule(rule: RuleSettings, source: Source) -> None:

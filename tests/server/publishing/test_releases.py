@@ -178,6 +178,20 @@ class TestPromote:
         assert [one.is_latest for one in list_releases(folder)] == [True] * before
         assert release(folder, 2).is_latest, "the same version can still be had"
 
+    def test_a_disk_that_is_full_only_for_the_index_rolls_nothing_back(
+        self, folder: ServerFolder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object) -> None:
+            raise StorageError("No space left on device")
+
+        first, _ = release(folder), release(folder, 2)
+        with monkeypatch.context() as disk:
+            disk.setattr("mien_server.publishing.releases._write_index", full)
+            with pytest.raises(StorageError):
+                roll_back(folder, first.version, NOW)
+        assert [one.is_latest for one in list_releases(folder)] == [False, True]
+        assert index_of(folder).latest == "1.1.0"
+
     def test_a_damaged_model_is_not_released(self, folder: ServerFolder) -> None:
         model = publish_model(folder.models)
         content = bytearray((model / "model.safetensors").read_bytes())

@@ -124,6 +124,8 @@ def test_options_override_the_file(folder: ServerFolder, submitted: list[RunSett
         ('rounds = "3"', r"run\.toml: rounds: should be a valid integer, not '3'"),
         ("quorum = 2", r"run\.toml: rounds: is missing"),
         ("rounds = 1\nlocal_epoch = 3", r"run\.toml: local_epoch: there is no such key"),
+        ("rounds = 1\nzzz = 3", r"zzz: there is no such key\. There are rounds, .*, at\."),
+        ("rounds = 1\natt = 3", r"att: there is no such key\. Did you mean at\?"),
         (
             "rounds = 1\n[training]\nlocal_epoch = 3",
             r"training\.local_epoch: .* Did you mean local_epochs\?",
