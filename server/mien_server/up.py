@@ -37,6 +37,8 @@ READY_PATIENCE_S: Final = 90.0
 POLL_S: Final = 0.1
 STOP_PATIENCE_S: Final = 2.5
 """For each of the processes; they keep on disk what matters, so a kill costs nothing."""
+RECORDER_PATIENCE_S: Final = 5.0
+"""For the recorder; what it does not write by then is taken up at the next start."""
 
 WARN_EVERY_S: Final = 24 * 3600.0
 """How often the log says again that a certificate ends soon."""
@@ -108,7 +110,7 @@ def serve(folder: ServerFolder, ready: Callable[[], None], access: Access = Acce
                 child.stop(STOP_PATIENCE_S)
             if came_up:
                 record_event(folder, "server_stopped", version=MIEN_VERSION)
-            recorder.stop(STOP_PATIENCE_S)  # last, so that the history has that, too
+            recorder.stop(RECORDER_PATIENCE_S)  # last, so that the history has that, too
             (folder.state / PIDS_FILE).unlink(missing_ok=True)
         return stopped()
 
