@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,7 @@ from mien_server.membership.invites import invite
 from mien_server.publishing.release_key import release_key
 from mien_server.web import enrolment_app
 from mien_server.web.rate_limit import WrongTries
+from tests.free_ports import free_ports
 from tests.server.door_thread import SuperLink, now, open_door
 
 HOUR = dt.timedelta(hours=1)
@@ -50,11 +51,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def make_server(path: Path, enrol_port: int | None = None) -> ServerFolder:
-    with ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(4)]
-        for each in probes:
-            each.bind((LOOPBACK, 0))
-        ports = [each.getsockname()[1] for each in probes]
+    ports = free_ports(4)
     settings = ServerSettings(
         listen=LOOPBACK,
         port=ports[0],

@@ -14,7 +14,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,8 @@ from docker.models.containers import Container
 
 from mien_common.published import read_published
 from mien_lab.demo import DemoSettings
+
+from ..waiting import wait_until
 
 ROOT: Final = Path(__file__).parents[2]
 SITES: Final = 3
@@ -92,7 +94,7 @@ class Federation:
         (run,) = self.containers("run")
         started = time.time()
         run.start()
-        wait_until(lambda: len(self.rounds(started)) >= 1, "the first round", 120.0)
+        wait_until(lambda: len(self.rounds(started)) >= 1, "no first round", every_s=POLL_S)
         return started
 
     def models(self) -> list[dict[str, Any]]:
@@ -125,13 +127,6 @@ def federation() -> Iterator[Federation]:
 def first_run(federation: Federation) -> list[str]:
     """The rounds of the run that ``docker compose up`` starts."""
     return federation.finish_run()
-
-
-def wait_until(condition: Callable[[], bool], what: str, patience_s: float) -> None:
-    end = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < end, f"waited {patience_s:g} s in vain for {what}"
-        time.sleep(POLL_S)
 
 
 def shell(container: Container, command: str) -> tuple[int, str]:
@@ -225,7 +220,9 @@ def test_a_killed_client_does_not_stop_the_run(federation: Federation) -> None:
 
     came_back = time.time()
     victim.start()
-    wait_until(lambda: b" joined " in victim.logs(since=came_back), "the client to join again", 120.0)
+    wait_until(
+        lambda: b" joined " in victim.logs(since=came_back), "the client did not join again", every_s=POLL_S
+    )
 
 
 @pytest.mark.usefixtures("first_run")

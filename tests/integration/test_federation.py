@@ -6,7 +6,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +21,8 @@ from mien_lab.mien_command import mien, run_mien
 from mien_server.folder import open_folder
 from mien_server.runs.record import list_runs
 
+from ..waiting import wait_until
+
 Standing = Callable[..., Federation]
 
 SITES = ("lab-1", "lab-2", "lab-3")
@@ -36,13 +37,6 @@ def receipts_of(federation: Federation) -> list[str]:
     file = federation.site("lab-1") / "receipts.jsonl"
     lines = file.read_text().splitlines() if file.exists() else []
     return [json.loads(line)["kind"] for line in lines]
-
-
-def wait_until(condition: Callable[[], bool], what: str, patience_s: float = 120.0) -> None:
-    end = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < end, f"not within {patience_s:g} s: {what}"
-        time.sleep(0.05)
 
 
 def certificate_shown(port: int) -> bytes | None:

@@ -12,15 +12,9 @@ from mien_server.folder import ServerFolder, open_folder
 from mien_server.history.database import open_history
 from mien_server.history.reader import History
 
+from ..waiting import wait_until
+
 Make = Callable[[int], Federation]
-PATIENCE_S = 120.0
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.1)
 
 
 def pid(folder: ServerFolder, name: str) -> int:
@@ -31,7 +25,7 @@ def kill(folder: ServerFolder, name: str) -> None:
     """End one of the server's processes; back when another has taken its place."""
     killed = pid(folder, name)
     os.kill(killed, signal.SIGKILL)
-    wait_for(lambda: pid(folder, name) != killed, f"{name} was not started again")
+    wait_until(lambda: pid(folder, name) != killed, f"{name} was not started again")
 
 
 def comings_and_goings(history: History) -> list[tuple[str, str | None]]:
@@ -47,9 +41,9 @@ def test_nobody_leaves_with_a_superlink_and_nothing_is_told_twice(make_federatio
         folder = open_folder(federation.server)
         history = open_history(folder)
         both = [("joined", "lab-1"), ("joined", "lab-2")]
-        wait_for(lambda: comings_and_goings(history) == both, "the sites did not join")
+        wait_until(lambda: comings_and_goings(history) == both, "the sites did not join")
         assert list(federation.run("--rounds", 1))[-1]["event"] == "finished"
-        wait_for(
+        wait_until(
             lambda: [run.state for run in history.runs()] == ["finished"], "the run is not in the history"
         )
 
@@ -57,14 +51,14 @@ def test_nobody_leaves_with_a_superlink_and_nothing_is_told_twice(make_federatio
         kill(folder, "superlink")
         began = time.time()
         with Control(folder) as control:
-            wait_for(lambda: _all_are_back(control, began), "the sites did not come back")
+            wait_until(lambda: _all_are_back(control, began), "the sites did not come back")
         told = history.seen()
         assert told is not None
-        wait_for(lambda: (history.seen() or told) > told, "the recorder did not come back")
+        wait_until(lambda: (history.seen() or told) > told, "the recorder did not come back")
         assert comings_and_goings(history) == both
 
         os.kill(federation.pid("server"), signal.SIGTERM)
-        wait_for(lambda: not (folder.state / "pids.json").exists(), "the server did not end")
+        wait_until(lambda: not (folder.state / "pids.json").exists(), "the server did not end")
         kinds = [event.kind for event in history.events(after=0) if event.kind not in ("late", "waiting")]
         assert kinds[-1] == "server_stopped"
         assert {kind: kinds.count(kind) for kind in kinds} == {

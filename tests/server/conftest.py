@@ -12,7 +12,7 @@ from mien_server.folder import ServerFolder, ServerSettings, create_folder, save
 from mien_server.runs.journal import Event, new_event
 from mien_server.runs.settings import RunSettings
 
-from .free_ports import LOOPBACK, free_ports
+from ..free_ports import LOOPBACK, free_ports
 
 
 @pytest.fixture

@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mien_server.processes import Child, Command
+
+from ..waiting import wait_until
 
 # A child with a grandchild; both shrug off SIGTERM when told to.
 FAMILY = """
@@ -32,16 +33,9 @@ def alive(pid: int) -> bool:
     return status.rpartition(")")[2].split()[0] != "Z"
 
 
-def wait_for(condition: Callable[[], bool], patience_s: float = 60.0) -> None:
-    deadline = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.02)
-
-
 def family(log: Path) -> list[int]:
     """Process ids of the newest child and its grandchild."""
-    wait_for(lambda: log.exists() and log.read_text().endswith("\n"))
+    wait_until(lambda: log.exists() and log.read_text().endswith("\n"))
     return [int(pid) for pid in log.read_text().splitlines()[-1].split()]
 
 
@@ -77,11 +71,11 @@ def test_a_child_that_dies_is_started_again(child: Child) -> None:
     first, orphan = family(child.command.log_file)
 
     os.kill(first, signal.SIGKILL)
-    wait_for(child.watch)
+    wait_until(child.watch)
 
     second = child.process.pid if child.process is not None else 0
     assert second != first
-    wait_for(lambda: family(child.command.log_file)[0] == second)
+    wait_until(lambda: family(child.command.log_file)[0] == second)
     assert not alive(orphan)
 
 
@@ -100,10 +94,10 @@ def test_a_log_does_not_grow_without_end(tmp_path: Path, monkeypatch: pytest.Mon
     child = Child(Command("x", [sys.executable, "-c", TALK, str(pipe)], dict(os.environ), log))
 
     child.start()
-    wait_for(lambda: log.exists() and log.read_text() == "a long story\n")
+    wait_until(lambda: log.exists() and log.read_text() == "a long story\n")
     child.watch()
     pipe.write_text("go on")
-    wait_for(lambda: log.read_text() == "new\n")
+    wait_until(lambda: log.read_text() == "new\n")
     child.stop()
 
     assert (tmp_path / "x.log.1").read_text() == "a long story\n"
@@ -126,6 +120,6 @@ def test_a_child_dies_with_us_however_we_die(tmp_path: Path) -> None:
         finally:
             parent.kill()
     try:
-        wait_for(lambda: not alive(first))
+        wait_until(lambda: not alive(first))
     finally:
         os.kill(grandchild, signal.SIGKILL)  # only our own children are bound to us

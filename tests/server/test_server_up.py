@@ -9,8 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +27,8 @@ from mien_server.health import check_health
 from mien_server.membership.enrolment import public_key_pem, read_sites
 from mien_server.server_events import events_file
 from mien_server.up import serve
+
+from ..waiting import wait_until
 
 PATIENCE_S = 120.0
 
@@ -65,13 +66,6 @@ def recorded(folder: ServerFolder) -> list[str]:
     return [json.loads(line)["event"] for line in events_file(folder).read_text().splitlines()]
 
 
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-
-
 def processes_of(folder: ServerFolder) -> list[int]:
     """Live processes that bear the folder's path or control port on their command line."""
     marks = (str(folder.path).encode(), folder.control_address.encode())
@@ -101,7 +95,7 @@ class Server:
     def end(self, number: int) -> int:
         self.process.send_signal(number)
         code = self.process.wait(PATIENCE_S)
-        wait_for(lambda: not processes_of(self.folder), f"left running: {processes_of(self.folder)}")
+        wait_until(lambda: not processes_of(self.folder), f"left running: {processes_of(self.folder)}")
         return code
 
 
@@ -171,18 +165,18 @@ def test_an_operators_day(server: Server, tmp_path: Path) -> None:
         waiting.send_signal(signal.SIGINT)
         assert waiting.wait(PATIENCE_S) == 130
     newest = sorted(folder.runs.iterdir())[-1] / "rounds.jsonl"
-    wait_for(lambda: '"stopped"' in newest.read_text(), "the ServerApp goes on")
+    wait_until(lambda: '"stopped"' in newest.read_text(), "the ServerApp goes on")
     # Whatever is killed comes back, the SuperLink with all it knew.
     before = server.pids()
     children = set(before) - {"up"}
     assert children == {"recorder", "superlink", "superexec", "door", "releases", "dashboard"}
     for name in children:
         os.kill(before[name], signal.SIGKILL)
-    wait_for(
+    wait_until(
         lambda: all(server.pids().get(name, before[name]) != before[name] for name in children),
         "not all were started again",
     )
-    wait_for(lambda: answers_again(folder), "it does not answer again")
+    wait_until(lambda: answers_again(folder), "it does not answer again")
     with Control(folder) as control:
         assert site.node_id in control.node_ids().values()
 

@@ -9,7 +9,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from mien_client.sources import open_source
 from mien_common.errors import ConfinementError
 from mien_common.schema import STATIC_CHANNELS
 
+from ...waiting import wait_until
 from ..conftest import has_ended
 
 Image = NDArray[np.uint8]
@@ -37,13 +38,6 @@ PATIENCE_S = 120.0
 
 def film(images: list[Image], start_s: float = 0.0) -> Iterator[Frame]:
     return (Frame(start_s + number * 0.04, image) for number, image in enumerate(images))
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end, f"still not so after {PATIENCE_S} s: {what}"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")

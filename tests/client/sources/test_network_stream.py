@@ -16,18 +16,13 @@ from mien_client.frames import Frame
 from mien_client.sources import open_source
 from mien_client.sources.live import LiveSource
 from mien_common.errors import VideoError
+from tests.free_ports import free_ports
 
 SERVER = Path(__file__).with_name("rtsp_server.py")
 LOGIN, SECRETS = "quinn:x%40zorro%2Fgrue", ("x%40zorro", "x@zorro", "grue", "quinn")
 """Words that no library would say by itself: "unavailable" has a "lab" in it."""
 PATIENCE_S = 60.0
 Serve = Callable[[int, str], subprocess.Popen[str]]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 @pytest.fixture
@@ -63,7 +58,7 @@ def test_a_stream_is_read_lost_waited_for_and_read_again(
     serve: Serve, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    port, said, taken = free_port(), list[str](), list[tuple[float, float]]()
+    port, said, taken = free_ports(1)[0], list[str](), list[tuple[float, float]]()
     server = serve(port, "quinn:x@zorro/grue")
     with open_source(f"rtsp://{LOGIN}@127.0.0.1:{port}/face", say=said.append) as source:
         assert source.live
@@ -109,7 +104,7 @@ def refused(address: str) -> str:
 
 
 def test_a_wrong_login_and_a_wrong_path_are_said_without_them(serve: Serve) -> None:
-    port = free_port()
+    (port,) = free_ports(1)
     serve(port, "quinn:x@zorro/grue")
     for address in (
         f"lab:secret@127.0.0.1:{port}/face",
@@ -163,7 +158,7 @@ def test_somebody_who_takes_the_call_and_says_nothing_is_given_up(monkeypatch: p
 
 def test_a_stream_is_closed_while_it_is_waited_for(serve: Serve) -> None:
     """Ctrl-C while the camera is away ends the program at once."""
-    port = free_port()
+    (port,) = free_ports(1)
     server = serve(port, "")
     lost = threading.Event()
     with open_source(f"rtsp://127.0.0.1:{port}/face", say=lambda _: lost.set()) as source:

@@ -19,7 +19,7 @@ from mien_server.folder import ServerFolder
 from mien_server.history.revisions import ID_FILE, own_id
 from mien_server.runs.journal import Event, new_event
 
-from ..free_ports import free_ports
+from ...free_ports import free_ports
 from .made_journal import made_run, round_event
 from .mlflow_rest import MlflowRest
 

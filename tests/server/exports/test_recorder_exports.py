@@ -7,8 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from mien_server.exports.tensorboard import FILE
 from mien_server.folder import ServerFolder, save_settings
 from mien_server.runs.journal import new_event
 
+from ...waiting import wait_until
 from .made_journal import made_run, round_event, write
 from .mlflow_rest import MlflowRest
 
@@ -43,13 +43,6 @@ def recorder(folder: ServerFolder, address: str, log: Path) -> Iterator[subproce
             process.kill()
 
 
-def until(done: Callable[[], Any], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def steps(folder: ServerFolder, run: str) -> list[int]:
     found: Any = EventAccumulator(str((folder.runs / run / FILE).parent), size_guidance={"scalars": 0})
     found.Reload()
@@ -65,17 +58,17 @@ def test_each_round_is_there_once_whatever_is_killed(
     server.broken = (503, "later")
     with recorder(folder, server.address, log) as process:
         write(folder, run, *map(round_event, range(1, 5)))
-        until(lambda: len(server.requests) > 1 and (folder.runs / run / FILE).exists())
+        wait_until(lambda: len(server.requests) > 1 and (folder.runs / run / FILE).exists())
         process.send_signal(signal.SIGKILL)
     server.broken = None
     with recorder(folder, server.address, log) as process:
         write(folder, run, *map(round_event, range(5, 9)))
-        until(lambda: server.runs and len(server.history("loss/mean")) >= 3)
+        wait_until(lambda: server.runs and len(server.history("loss/mean")) >= 3)
         process.send_signal(signal.SIGKILL)
     with recorder(folder, server.address, log) as process:
         write(folder, run, *map(round_event, range(9, 13)), new_event("finished", run=run, rounds=12))
-        until(lambda: server.only_run()["status"] == "FINISHED")
-        until(lambda: len(steps(folder, run)) == 12)
+        wait_until(lambda: server.only_run()["status"] == "FINISHED")
+        wait_until(lambda: len(steps(folder, run)) == 12)
         process.terminate()
         assert process.wait(60) == 0
 
@@ -121,14 +114,14 @@ def test_a_server_that_answers_nobody_holds_up_no_other_export(folder: ServerFol
             write(
                 folder, run, new_event("started", run=run, rounds=20, rule="fedavg", quorum=2), round_event(1)
             )
-            until((folder.runs / run / FILE).exists)
+            wait_until((folder.runs / run / FILE).exists)
             line, _ = server.accept()
             answering = threading.Thread(target=without_end, args=(line, is_over))
             answering.start()
             held.callback(answering.join)
             held.callback(is_over.set)
             write(folder, run, round_event(2))
-            until(lambda: len(steps(folder, run)) == 2)
+            wait_until(lambda: len(steps(folder, run)) == 2)
             assert answering.is_alive()
             process.terminate()
             assert process.wait(60) == 0  # nor does it hold up the end

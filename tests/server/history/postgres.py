@@ -17,7 +17,7 @@ from psycopg import sql
 
 from mien_server.processes import die_with
 
-from ..free_ports import free_ports
+from ...free_ports import free_ports
 
 USER = "mien"
 PASSWORD = "sesame-2026"

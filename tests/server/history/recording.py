@@ -2,9 +2,8 @@
 
 import json
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,13 +34,6 @@ def recording(folder: ServerFolder, look_s: float = 0.01) -> Iterator[Recorder]:
         recorder.stop()
         thread.join(PATIENCE_S)
         assert not thread.is_alive()
-
-
-def wait_for(condition: Callable[[], bool], what: str = "it did not happen") -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.05)
 
 
 def lines_of(file: Path) -> list[dict[str, Any]]:

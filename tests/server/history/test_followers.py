@@ -15,8 +15,9 @@ from mien_server.history.followers import Follower
 from mien_server.history.reader import History
 from mien_server.runs.journal import Event
 
+from ...waiting import wait_until
 from .made_history import add_round, begin_run
-from .recording import recording, wait_for
+from .recording import recording
 
 RUN = "2026-11-23-001"
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
@@ -70,7 +71,7 @@ def test_everything_once_and_in_order_over_restarts(
         with recording(folder):
             for round_ in range(start, start + 3):
                 add_round(folder, journal, round_, 9, NOW)
-            wait_for(lambda last=start + 2: listener.heard[-1:] == [(RUN, "round", last)])  # type: ignore[misc]
+            wait_until(lambda last=start + 2: listener.heard[-1:] == [(RUN, "round", last)])  # type: ignore[misc]
     assert listener.heard == rounds(6)
     assert listener.closed == 2
     journal.close()
@@ -85,13 +86,13 @@ def test_one_that_fails_is_said_once_and_tried_again(
     journal = begin_run(folder, RUN, 9, NOW)
     with recording(folder):
         add_round(folder, journal, 1, 9, NOW)
-        wait_for(lambda: len(other.heard) == 3)
-        wait_for(lambda: "follower_waits" in caplog.text)
+        wait_until(lambda: len(other.heard) == 3)
+        wait_until(lambda: "follower_waits" in caplog.text)
         add_round(folder, journal, 2, 9, NOW)
-        wait_for(lambda: len(other.heard) == 5)
+        wait_until(lambda: len(other.heard) == 5)
         assert failing.heard == []
         failing.fails.clear()
-        wait_for(lambda: len(failing.heard) == 5)
+        wait_until(lambda: len(failing.heard) == 5)
     assert failing.heard == other.heard == rounds(2)
     assert caplog.text.count("event=follower_waits") == 1
     journal.close()
@@ -106,11 +107,11 @@ def test_one_that_hangs_holds_up_neither_the_history_nor_the_end(
     journal = begin_run(folder, RUN, 9, NOW)
     with recording(folder) as recorder:
         add_round(folder, journal, 1, 9, NOW)
-        wait_for(lambda: (folder.state / "history.db").exists() or url.get_backend_name() != "sqlite")
-        wait_for(lambda: _rounds(history) == 1)
+        wait_until(lambda: (folder.state / "history.db").exists() or url.get_backend_name() != "sqlite")
+        wait_until(lambda: _rounds(history) == 1)
         recorder.stop()
     hanging.holds.clear()
-    wait_for(lambda: hanging.closed == 1)
+    wait_until(lambda: hanging.closed == 1)
     journal.close()
 
 
@@ -131,10 +132,10 @@ def test_a_journal_that_was_cut_is_followed_from_its_beginning(
     journal = begin_run(folder, RUN, 9, NOW)
     add_round(folder, journal, 1, 9, NOW)
     with recording(folder):
-        wait_for(lambda: len(listener.heard) == 3)
+        wait_until(lambda: len(listener.heard) == 3)
         path = folder.runs / RUN / "rounds.jsonl"
         first = path.read_bytes().split(b"\n")[0]
         path.write_bytes(first + b"\n")
-        wait_for(lambda: len(listener.heard) == 4)
+        wait_until(lambda: len(listener.heard) == 4)
     assert Counter(listener.heard)[RUN, "started", None] == 2
     journal.close()

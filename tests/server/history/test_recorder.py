@@ -26,9 +26,10 @@ from mien_server.history.revisions import prepare
 from mien_server.runs.journal import Journal
 from mien_server.server_events import record_event
 
+from ...waiting import wait_until
 from .made_history import add_round, begin_run, event
 from .postgres import PASSWORD, Cluster
-from .recording import check_whole, has_runs, is_whole, recording, wait_for
+from .recording import check_whole, has_runs, is_whole, recording
 
 RUN = "2026-11-23-001"
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
@@ -43,18 +44,18 @@ def write_rounds(folder: ServerFolder, journal: Journal, first: int, last: int) 
 def test_what_is_written_is_seen_at_once(folder: ServerFolder, url: URL, history: History) -> None:
     journal = begin_run(folder, RUN, 100, NOW)
     with recording(folder, look_s=0.25):  # its own pace
-        wait_for(lambda: has_runs(history))
+        wait_until(lambda: has_runs(history))
         seconds = []
         for round_ in range(1, 6):  # each comes right after a look, and has to wait for the next one
             write_rounds(folder, journal, round_, round_)
             written = time.monotonic()
-            wait_for(lambda last=round_: len(history.rounds(RUN)) == last)  # type: ignore[misc]
+            wait_until(lambda last=round_: len(history.rounds(RUN)) == last)  # type: ignore[misc]
             seconds.append(time.monotonic() - written)
         assert statistics.median(seconds) < 2, seconds  # 0.3 s on an idle machine
         assert history.runs()[0].state == "running"
         journal.add(event("finished", NOW, run=RUN, rounds=100))
         journal.close()
-        wait_for(lambda: history.runs()[0].state == "finished")
+        wait_until(lambda: history.runs()[0].state == "finished")
     check_whole(folder, history)
 
 
@@ -102,7 +103,7 @@ def test_killed_at_any_moment_every_event_is_there_once(
     assert killed.returncode == 0
     assert round_ > 10
     with recording(folder):
-        wait_for(lambda: is_whole(folder, history))
+        wait_until(lambda: is_whole(folder, history))
     check_whole(folder, history)
     for journal in journals:
         journal.close()
@@ -115,11 +116,11 @@ def test_the_process_shows_readers_what_is_new_and_ends_with_everything_taken_up
     journal, began = begin_run(folder, RUN, 100, NOW), time.monotonic()
     process = subprocess.Popen([sys.executable, "-m", "mien_server.history.recorder", str(folder.path)])
     try:
-        wait_for(lambda: has_runs(history))
+        wait_until(lambda: has_runs(history))
         came_up_s = time.monotonic() - began  # a second or two, where the machine is not busy
         for round_ in range(1, 6):
             write_rounds(folder, journal, round_, round_)
-            wait_for(lambda last=round_: len(history.rounds(RUN)) == last)  # type: ignore[misc]
+            wait_until(lambda last=round_: len(history.rounds(RUN)) == last)  # type: ignore[misc]
         write_rounds(folder, journal, 6, 9)
         process.send_signal(signal.SIGTERM)
         asked = time.monotonic()
@@ -143,17 +144,17 @@ def test_a_postgresql_that_is_restarted_is_caught_up_with(
     history = History(history_url(folder))
     journal = begin_run(folder, RUN, 100, NOW)
     with recording(folder):
-        wait_for(lambda: has_runs(history))
+        wait_until(lambda: has_runs(history))
         for first in (1, 11):
             before = _waits(caplog)
             postgres.stop()
             write_rounds(folder, journal, first, first + 5)
-            wait_for(lambda waits=before: _waits(caplog) > waits)  # type: ignore[misc]
+            wait_until(lambda waits=before: _waits(caplog) > waits)  # type: ignore[misc]
             with pytest.raises(StorageError, match="Does PostgreSQL run"):
                 history.runs()
             postgres.start()
             write_rounds(folder, journal, first + 6, first + 9)
-            wait_for(lambda: is_whole(folder, history))
+            wait_until(lambda: is_whole(folder, history))
     check_whole(folder, history)
     assert "sesame" not in caplog.text
     said = [record.getMessage() for record in caplog.records if "event=history_waits" in record.getMessage()]
@@ -178,9 +179,9 @@ def test_a_postgresql_that_comes_later_is_waited_for(
     postgres.stop()
     try:
         with recording(folder):
-            wait_for(lambda: len(tries) > 3)
+            wait_until(lambda: len(tries) > 3)
             postgres.start()
-            wait_for(lambda: is_whole(folder, history))
+            wait_until(lambda: is_whole(folder, history))
     finally:
         if postgres.process is None:
             postgres.start()
@@ -200,16 +201,16 @@ def test_a_locked_sqlite_is_waited_for(
     history = History(history_url(folder))
     journal = begin_run(folder, RUN, 100, NOW)
     with recording(folder):
-        wait_for(lambda: has_runs(history))
+        wait_until(lambda: has_runs(history))
         with sqlite3.connect(folder.state / "history.db", isolation_level=None) as other:
             other.execute("BEGIN IMMEDIATE")
             before = len(caplog.text)
             write_rounds(folder, journal, 1, 5)
-            wait_for(lambda: "event=history_waits" in caplog.text[before:])
+            wait_until(lambda: "event=history_waits" in caplog.text[before:])
             assert "locked" in caplog.text[before:]
             other.execute("ROLLBACK")
         other.close()
-        wait_for(lambda: is_whole(folder, history))
+        wait_until(lambda: is_whole(folder, history))
     check_whole(folder, history)
     journal.close()
 
@@ -225,15 +226,15 @@ def test_a_full_disk_is_waited_for(
     history = History(history_url(folder))
     journal = begin_run(folder, RUN, 100, NOW)
     with recording(folder):
-        wait_for(lambda: has_runs(history))
+        wait_until(lambda: has_runs(history))
         filler = small_disk / "filler"
         with pytest.raises(OSError, match="No space"):
             fill(filler)
         write_rounds(folder, journal, 1, 60)
-        wait_for(lambda: _waits(caplog) >= 1)
+        wait_until(lambda: _waits(caplog) >= 1)
         assert "disk" in caplog.text
         filler.unlink()
-        wait_for(lambda: is_whole(folder, history))
+        wait_until(lambda: is_whole(folder, history))
     check_whole(folder, history)
     journal.close()
 
@@ -250,10 +251,10 @@ def test_a_database_that_was_moved_away_is_made_anew_from_the_journals(folder: S
     journal = begin_run(folder, RUN, 100, NOW)
     write_rounds(folder, journal, 1, 5)
     with recording(folder):
-        wait_for(lambda: has_runs(history))
+        wait_until(lambda: has_runs(history))
         (folder.state / "history.db").rename(folder.path / "damaged.db")
         write_rounds(folder, journal, 6, 7)
-        wait_for(lambda: is_whole(folder, history))
+        wait_until(lambda: is_whole(folder, history))
     check_whole(folder, history)
     journal.close()
 
@@ -266,12 +267,12 @@ def test_of_two_recorders_one_waits_and_takes_over(
         with recording(folder) as other:
             for round_ in range(1, 20):
                 write_rounds(folder, journal, round_, round_)
-            wait_for(lambda: is_whole(folder, history))
-            wait_for(lambda: "another recorder writes into" in caplog.text)
+            wait_until(lambda: is_whole(folder, history))
+            wait_until(lambda: "another recorder writes into" in caplog.text)
             assert _waits(caplog) == 1
             other.stop()
         write_rounds(folder, journal, 20, 21)
-        wait_for(lambda: is_whole(folder, history))
+        wait_until(lambda: is_whole(folder, history))
     check_whole(folder, history)
     assert PASSWORD not in caplog.text
     journal.close()
@@ -287,7 +288,7 @@ def test_what_two_take_up_at_once_is_counted_once(
         for round_ in range(1, 60):
             write_rounds(folder, journal, round_, round_)
             time.sleep(0.005)
-        wait_for(lambda: is_whole(folder, history))
+        wait_until(lambda: is_whole(folder, history))
     check_whole(folder, history)
     journal.close()
 
@@ -305,7 +306,7 @@ def test_the_database_is_its_owners_only(folder: ServerFolder) -> None:
     mask = os.umask(0)
     try:
         with recording(folder):
-            wait_for(are_there)
+            wait_until(are_there)
     finally:
         os.umask(mask)
     assert modes == [0o600] * 3

@@ -40,7 +40,7 @@ class Caller:
 
     def ask(self, path: str, body: bytes | str | None = None, method: str = "POST") -> tuple[int, Any]:
         """Status and JSON (or text) of one request."""
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=self.context)
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=self.context)
         try:
             connection.request(method, path, body=body)
             answer = connection.getresponse()
@@ -51,7 +51,7 @@ class Caller:
 
     def raw(self) -> ssl.SSLSocket:
         """An open connection that has said nothing yet."""
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=60)
         return self.context.wrap_socket(plain, server_hostname="127.0.0.1")
 
 
@@ -144,12 +144,11 @@ def test_a_large_body_is_cut_off(caller: Caller) -> None:
     assert caller.ask("/v1/enrol", b"x" * (BODY_LIMIT_BYTES + 1))[0] == 413
     with caller.raw() as line:  # a body that never says how long it is, and goes on for ever
         line.sendall(b"POST /v1/enrol HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
-        try:
+        with contextlib.suppress(ConnectionError, ssl.SSLEOFError):  # it may hang up before it is heard
             for _ in range(2000):
                 line.sendall(b"1000\r\n" + b"x" * 0x1000 + b"\r\n")
-        except OSError:
-            return  # hung up on
-        assert b" 413 " in line.recv(100)
+            assert b" 413 " in line.recv(100)
+    assert caller.ask("/v1/health", method="GET")[0] == 200
 
 
 def test_large_headers_are_cut_off(caller: Caller) -> None:
@@ -164,12 +163,12 @@ def test_slow_callers_are_hung_up_on(
     folder: ServerFolder, patient: WrongTries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a word, with half a header, with half a body: each is cut within its time."""
-    monkeypatch.setattr(listener_module, "HANDSHAKE_S", 0.4)
-    monkeypatch.setattr(door_module, "CONNECTION_S", 1.0)
+    monkeypatch.setattr(listener_module, "HANDSHAKE_S", 2.0)
+    monkeypatch.setattr(door_module, "CONNECTION_S", 3.0)
     monkeypatch.setattr(enrolment_app, "BODY_PATIENCE_S", 0.4)
     with open_door(folder, tries=patient):
         caller = Caller(folder)
-        with socket.create_connection(("127.0.0.1", caller.port), timeout=20) as silent:
+        with socket.create_connection(("127.0.0.1", caller.port), timeout=60) as silent:
             assert silent.recv(1) == b""
         with caller.raw() as dawdler:
             dawdler.sendall(b"POST /v1/enrol HTTP/1.1\r\nHo")
@@ -219,7 +218,7 @@ def test_the_real_process_counts_refusals_up_to_its_end(folder: ServerFolder) ->
                 assert caller.ask("/v1/enrol", "rubbish")[0] == 400
         finally:
             process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     recorded = [json.loads(line) for line in events_file(folder).read_text().splitlines()]
     assert sum(event["count"] for event in recorded) == 3
 
@@ -236,7 +235,8 @@ def test_no_secret_reaches_a_log(
         assert caller.ask("/v1/enrol", asked.model_dump_json())[0] == 503
         assert caller.ask("/v1/enrol", asked.model_dump_json())[0] == 200
         caller.ask("/v1/enrol", asked.model_dump_json()[:-1])
-        caller.ask("/v1/enrol", asked.model_dump_json() + " " * BODY_LIMIT_BYTES)
+        with contextlib.suppress(ConnectionError, ssl.SSLEOFError):  # it may hang up before all is sent
+            caller.ask("/v1/enrol", asked.model_dump_json() + " " * BODY_LIMIT_BYTES)
         caller.ask(f"/v1/{invitation.secret.hex()}?{invitation.secret.hex()}", method="GET")
         caller.ask("/v1/enrol", request(invitation.secret).model_dump_json())
     said = caplog.text + "".join(repr(record.__dict__) for record in caplog.records)

@@ -24,7 +24,7 @@ def listening(folder: ServerFolder, access: Access = Access()) -> Iterator[int]:
         history.close()
 
 
-def raw(port: int, timeout_s: float = 20.0) -> socket.socket:
+def raw(port: int, timeout_s: float = 60.0) -> socket.socket:
     """A connection that has said nothing yet."""
     return socket.create_connection((LOOPBACK, port), timeout=timeout_s)
 

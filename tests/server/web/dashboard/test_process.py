@@ -76,7 +76,7 @@ class TestListening:
             with pytest.raises(FederationError):
                 check_dashboard(replace(folder, path=folder.path / "elsewhere"))  # which knows of no TLS
             trust = ssl.create_default_context(cafile=str(folder.ca_certificate))
-            page = http.client.HTTPSConnection("localhost", port, context=trust, timeout=20)
+            page = http.client.HTTPSConnection("localhost", port, context=trust, timeout=60)
             page.request(
                 "POST",
                 "/api/v1/login",
@@ -104,7 +104,7 @@ class TestListening:
         with listening(folder, access) as port:
             check_dashboard(folder)
             trust = ssl.create_default_context(cafile=str(other / "ca.crt"))
-            page = http.client.HTTPSConnection("localhost", port, context=trust, timeout=20)
+            page = http.client.HTTPSConnection("localhost", port, context=trust, timeout=60)
             page.request("GET", "/api/v1/health", headers={"Host": "page.example.org"})
             assert page.getresponse().status == 200
             page.close()
@@ -203,7 +203,7 @@ class TestAttacks:
     def test_who_says_nothing_is_hung_up_on(
         self, folder: ServerFolder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(listener_module, "REQUEST_S", 1.0)
+        monkeypatch.setattr(listener_module, "REQUEST_S", 2.0)
         monkeypatch.setattr("mien_server.web.dashboard.guard.BODY_PATIENCE_S", 0.3)
         with listening(folder) as port:
             for said in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: localhost\r\nX"):
@@ -219,7 +219,7 @@ class TestAttacks:
             assert status_of(asked(port, slow)) == 408
             with raw(port) as line:  # idle between two requests is what browsers are
                 assert_well(line)
-                time.sleep(1.5)
+                time.sleep(2.5)
                 assert_well(line)
             check_dashboard(folder)
 
@@ -292,7 +292,7 @@ def test_its_process_starts_quickly_and_lightly(folder: ServerFolder) -> None:
                 kind = b"Content-Type: application/json\r\nConnection: close\r\n\r\n"
                 assert status_of(asked(folder.settings.dashboard_port, head.encode() + kind + login)) == 401
             process.terminate()
-            _, said = process.communicate(timeout=20)
+            _, said = process.communicate(timeout=60)
             assert process.returncode == 0
             assert "Traceback" not in said
             written = events_file(folder).read_text()
