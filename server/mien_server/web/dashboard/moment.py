@@ -1,7 +1,7 @@
 """The status of this moment, also while the history's database is away.
 
-Enters: the history, or what the server's own files say. Leaves: a status, which then knows no event, and the
-sites as they were last seen.
+Enters: the history, or what the server's own files and the SuperLink say. Leaves: a status, which then knows
+no event, and what sites did as it was last told.
 """
 
 import datetime as dt
@@ -19,6 +19,7 @@ from mien_server.runs.queue import read_ticket
 from mien_server.runs.record import RunRecord, list_runs, read_record
 from mien_server.runs.settings import in_words
 from mien_server.status import read_status
+from mien_server.web.dashboard.roll_call import RollCall
 
 AGAIN_S: Final = 5.0
 """How long a database that was away is not asked again: one that does not answer takes seconds to say so."""
@@ -32,6 +33,7 @@ class Moment:
     def __init__(self, folder: ServerFolder, history: History, catalogue: Catalogue) -> None:
         self._folder, self._history, self._catalogue = folder, history, catalogue
         self._sites: tuple[SiteFacts, ...] = ()
+        self._roll_call = RollCall(folder)
         self._away_until = 0.0
 
     def status(self, now: dt.datetime) -> Status:
@@ -45,6 +47,7 @@ class Moment:
             else:
                 self._sites = found.sites
                 return found
+        self._sites = self._roll_call.sites(self._sites, now)
         files = _Files(self._folder, self._history.database, self._sites, self._catalogue)
         return read_status(self._folder, files, now)
 
