@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mien_common.architecture import Architecture
 from mien_common.errors import MienError
@@ -89,12 +90,13 @@ def figures_of(outcomes: Mapping[str, Sequence[Outcome]], answer: Planted, say: 
     for method, seeds in outcomes.items():
         each = np.stack([site_ccc(outcome) for outcome in seeds])
         by_seed = each.mean(axis=(1, 2))
-        mean[method], worst[method] = float(by_seed.mean()), _worst(each)
+        worst_by_seed = _worst(each)
+        mean[method], worst[method] = float(by_seed.mean()), float(worst_by_seed.mean())
         valence, arousal = each.mean(axis=(0, 1))
         spread = f" ± {by_seed.std(ddof=1):.3f}" if len(by_seed) > 1 else ""
         say(
             f"  {method:<12} valence {valence:.3f}  arousal {arousal:.3f}  both {mean[method]:.3f}{spread}  "
-            f"worst site {worst[method]:.3f}  ({len(by_seed)} seeds)"
+            f"worst site {worst[method]:.3f} (by seed {', '.join(f'{ccc:.3f}' for ccc in worst_by_seed)})"
         )
     lags_s = [lag_s for outcome in outcomes["federated"] for lag_s in outcome.lag_s["all"]]
     error_s = max(abs(lag_s - answer.lag_s) for lag_s in lags_s)
@@ -131,9 +133,10 @@ def site_ccc(outcome: Outcome) -> np.ndarray[tuple[int, int], np.dtype[np.float6
     )
 
 
-def _worst(each: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
-    """Of the sites' means over valence and arousal, the lowest; its mean over seeds: (seeds, sites, 2)."""
-    return float(each.mean(axis=2).min(axis=1).mean())
+def _worst(each: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(seeds,) of (seeds, sites, 2): of the sites' means over valence and arousal, the lowest."""
+    lowest: NDArray[np.float64] = each.mean(axis=2).min(axis=1)
+    return lowest
 
 
 def _outcomes(config: Config, corpus: Corpus, folder: Path, say: Say) -> tuple[Outcome, ...]:
