@@ -87,16 +87,14 @@ def test_a_run_publishes_every_round_and_repeats_exactly(standing: Standing) -> 
 def test_a_killed_site_does_not_block_the_run_and_is_missed_where_all_are_needed(standing: Standing) -> None:
     federation = standing(*SITES)
     events = []
-    deadline_s = 120
-    for event in federation.run("--rounds", 6, "--quorum", 2, "--deadline", deadline_s):
+    for event in federation.run("--rounds", 6, "--quorum", 2, "--deadline", 60):
         events.append(event)
         if event["event"] == "round" and event["round"] == 2:
             os.killpg(federation.pid("lab-3"), signal.SIGKILL)
     done = rounds_of(events)
     assert [event["round"] for event in done] == list(range(1, 7))
     assert done[-1]["sites"]["answered"] == ["lab-1", "lab-2"]
-    longest_s = max(event["seconds"]["total"] for event in done)
-    assert longest_s < deadline_s - 20, "a dead site is let go before the deadline"
+    assert max(event["seconds"]["total"] for event in done) < 50, "a dead site is let go before the deadline"
     with pytest.raises(FederationError, match=r"2 of the 3 sites needed were online.*lab-1, lab-2") as told:
         list(federation.run("--rounds", 1, "--quorum", 3, "--wait", 3))
     assert "Traceback" not in str(told.value)

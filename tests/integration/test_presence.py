@@ -20,7 +20,7 @@ Make = Callable[[int], Federation]
 SILENT_S = 10.0
 """What an agent announces as its longest pause; it is given up after twice this."""
 BEAT_S = 4.0
-BUSY_S = 3.0
+BUSY_S = 1.0
 """By which a beat may be off on a machine that is busy; with it, still none is late that lives."""
 CLOCK_S = 0.05
 """To which a time that was sent as text is the time that was meant."""
